@@ -1,0 +1,5 @@
+"""`python -m diffquant`."""
+
+from diffquant.cli import main
+
+main()

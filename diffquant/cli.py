@@ -1,0 +1,295 @@
+"""The `diffquant` command: arguments, progress and printing only.
+
+JAX is imported after the arguments and the pictures have been checked, so that mistakes are answered at once.
+"""
+
+import contextlib
+import dataclasses
+import importlib.metadata
+import io
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
+
+import tyro
+from tyro.conf import FlagCreatePairsOff, Positional, arg, subcommand
+
+from diffquant.image import ImageError, Picture, parse_color, read
+
+if TYPE_CHECKING:
+    from diffquant.runner import Result
+    from diffquant.config import Config
+    from diffquant.report import Report
+
+INTERRUPTED = 130  # 128 + SIGINT, as shells have it
+Codes = tuple[tuple[int, int, int], ...]
+
+
+class UsageError(ValueError):
+    """What the user asked for cannot be done: one line."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Quantize:
+    """Write the best-looking indexed PNG of at most N colours."""
+
+    inputs: Positional[tuple[Path, ...]]
+    """Pictures: PNG, JPEG, WebP, TIFF, GIF or BMP."""
+    output: Annotated[Path, arg(aliases=["-o"])]
+    """The PNG to write; for several inputs a folder, ending in /."""
+    colors: Annotated[int, arg(aliases=["-n"])] = 16
+    """Size of the palette, 1 to 256."""
+    preset: Literal["fast", "balanced", "best"] = "balanced"
+    """Time against quality."""
+    dither: Literal["none", "sample", "blue-noise", "polish"] = "polish"
+    """How choices are made hard: the likeliest colour, by chance, by a blue-noise mask, or by exact descent."""
+    pin: str = ""
+    """Colours that the palette must hold, such as '#000000,#ffffff'."""
+    palette: str = ""
+    """The whole palette: colours such as '#000,#f00,white', or a file with one on each line."""
+    background: str = "white"
+    """What transparent pixels are laid on."""
+    seed: int = 0
+    """Of everything random. Same picture, options and seed: same bytes."""
+    json: bool = False
+    """Print the report as JSON."""
+
+    def run(self) -> int:
+        """Every input to its output; a bad one is reported and the next one taken."""
+        if self.palette and self.pin:
+            raise UsageError("--pin: found it beside --palette; expected one of them, a whole palette is pinned anyway")
+        pinned = _colors(self.palette, "--palette") if self.palette else _colors(self.pin, "--pin")
+        colors = len(pinned) if self.palette else self.colors
+        if not 1 <= colors <= 256:
+            option = "--palette" if self.palette else "--colors"
+            raise UsageError(f"{option}: found {colors}, expected 1 to 256 colours")
+        if len(pinned) > colors:
+            raise UsageError(f"--pin: found {len(pinned)} colours, expected at most --colors = {colors}")
+        background = _color(self.background, "--background")
+
+        def configure() -> "Config":
+            from diffquant.presets import palette_config
+
+            return palette_config(self.preset, colors=colors, pinned=pinned, dither=self.dither, seed=self.seed)
+
+        return _batch(_jobs(self.inputs, self.output, ".png"), background, configure, as_json=self.json)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Evaluate:
+    """Measure a file against the picture that it was made from."""
+
+    reference: Positional[Path]
+    """The original."""
+    output: Positional[Path]
+    """The file to judge, of the same size."""
+    json: bool = False
+    """Print the report as JSON."""
+
+    def run(self) -> int:
+        """One table."""
+        original, judged = read(self.reference), read(self.output)
+        if original.srgb8.shape != judged.srgb8.shape:
+            (h, w), (rows, columns) = original.srgb8.shape[:2], judged.srgb8.shape[:2]
+            raise UsageError(f"{self.output}: found {columns}x{rows} pixels, expected {w}x{h} as in {self.reference}")
+        from diffquant.report import report_of
+
+        report = report_of(original.srgb8, judged.srgb8, self.output.stat().st_size)
+        if self.json:
+            print(json.dumps(report.as_dict(), indent=2))
+        else:
+            _table(self.output, report)
+        return 0
+
+
+Command = Annotated[Quantize, subcommand("quantize")] | Annotated[Evaluate, subcommand("evaluate")]
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Entry point: 0 if all went well, 2 after one clear line if not, 130 if interrupted."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    if arguments == ["--version"]:
+        print(f"diffquant {importlib.metadata.version('diffquant')}")
+        sys.exit(0)
+    try:
+        status = _parse(arguments).run()
+    except (UsageError, ImageError, OSError, FloatingPointError) as error:
+        _complain(error)
+        status = 2
+    except KeyboardInterrupt:
+        print("diffquant: interrupted; nothing written", file=sys.stderr)
+        status = INTERRUPTED
+    sys.exit(status)
+
+
+def _parse(arguments: list[str]) -> Quantize | Evaluate:
+    """The command that the arguments ask for. Mistakes become one line instead of tyro's box."""
+    box = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(box):
+            return tyro.cli(Command, prog="diffquant", args=arguments, config=(FlagCreatePairsOff,))  # type: ignore[call-overload]
+    except SystemExit as stop:
+        if stop.code in (0, None):
+            raise
+        text = [line.strip("│ ") for line in box.getvalue().splitlines() if line.startswith("│")]
+        rule = next((i for i, line in enumerate(text) if line.startswith("──")), len(text))
+        raise UsageError(" ".join(text[:rule]) + "; see diffquant --help") from None
+
+
+def _complain(error: Exception) -> None:
+    """One line, whatever the error."""
+    if isinstance(error, OSError) and error.filename is not None:
+        line = f"{error.filename}: {error.strerror}"
+    else:
+        line = str(error) or type(error).__name__
+    print(f"diffquant: {' '.join(line.split())}", file=sys.stderr)
+
+
+def _color(text: str, option: str) -> tuple[int, int, int]:
+    try:
+        return parse_color(text)
+    except ValueError as error:
+        raise UsageError(f"{option}: {error}") from None
+
+
+def _colors(text: str, option: str) -> Codes:
+    """Colours separated by commas, or one on each line of a file."""
+    words = [(option, word) for word in text.split(",") if word.strip()]
+    if option == "--palette" and Path(text).is_file():
+        try:
+            lines = Path(text).read_text(encoding="utf-8").splitlines()
+        except UnicodeDecodeError:
+            raise UsageError(f"{text}: found no text; expected a colour on each line") from None
+        words = [(f"{text}, line {i}", line) for i, line in enumerate(lines, 1) if line.strip()]
+    codes = tuple(_color(word, where) for where, word in words)
+    twice = next((word for i, (_, word) in enumerate(words) if codes[i] in codes[:i]), None)
+    if twice is not None:
+        raise UsageError(f"{option}: found {twice.strip()} twice; expected each colour once")
+    return codes
+
+
+def _jobs(inputs: Sequence[Path], output: Path, suffix: str) -> list[tuple[Path, Path]]:
+    """What is written where, checked before anything is computed."""
+    if not inputs:
+        raise UsageError("found no input; expected at least one picture; see diffquant --help")
+    if output.is_dir() or len(inputs) > 1:
+        if output.exists() and not output.is_dir():
+            raise UsageError(f"--output: found the file {output}, expected a folder for {len(inputs)} inputs")
+        jobs = [(source, output / f"{source.stem}{suffix}") for source in inputs]
+    else:
+        jobs = [(inputs[0], output)]
+    for i, (source, target) in enumerate(jobs):
+        if target.suffix.lower() != suffix:
+            raise UsageError(f"--output: found {target}, expected a name ending in {suffix}")
+        if target.exists() and source.exists() and os.path.samefile(source, target):
+            raise UsageError(f"--output: found the input {source} itself, expected another file")
+        if any(target == other for _, other in jobs[:i]):
+            raise UsageError(f"--output: found two inputs for {target}, expected inputs of different names")
+    if len(jobs) == 1 and not jobs[0][1].parent.is_dir():
+        raise UsageError(f"--output: found no folder {jobs[0][1].parent}, expected one that exists")
+    return jobs
+
+
+def _batch(jobs: list[tuple[Path, Path]], background: tuple[int, int, int], configure: Any, *, as_json: bool) -> int:
+    """Run every job; report each file as it is written."""
+    from diffquant.export.files import write_atomically
+
+    reports: list[dict[str, Any]] = []
+    status = 0
+    for source, target in jobs:
+        try:
+            started = time.perf_counter()
+            picture = read(source, background=background)
+            for notice in picture.notices:
+                print(f"diffquant: {notice}", file=sys.stderr)
+            _use_compilation_cache()
+            result, interrupted = _run(picture, configure(), started=started)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(target, result.data)
+        except (ImageError, OSError, FloatingPointError) as error:
+            _complain(error)
+            status = 2
+            continue
+        reports.append({"input": str(source), "output": str(target)} | result.report.as_dict())
+        if not as_json:
+            _table(target, result.report)
+        if interrupted:
+            print(f"diffquant: interrupted; {target} is the best so far", file=sys.stderr)
+            status = INTERRUPTED
+            break
+    if as_json:
+        print(json.dumps(reports if len(jobs) > 1 else reports[0] if reports else None, indent=2))
+    return status
+
+
+def _run(picture: Picture, config: "Config", *, started: float) -> tuple["Result", bool]:
+    """The result, and whether it was cut short. A first Ctrl-C ends the run with the best so far, a second at once."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+    from diffquant.runner import finish, stages
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    artifact = None
+    with _interruptible() as interrupted, Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        tasks: dict[str, Any] = {}
+        for stage in stages(picture, config, stop=lambda: bool(interrupted)):
+            if stage.name not in tasks:
+                tasks[stage.name] = bar.add_task(f"{picture.name}: {stage.name}", total=1.0)
+            bar.update(tasks[stage.name], completed=stage.share)
+            artifact = stage.artifact
+    assert artifact is not None  # the last stage holds one
+    return finish(picture, artifact, started=started), bool(interrupted)
+
+
+@contextlib.contextmanager
+def _interruptible() -> Iterator[list[int]]:
+    """Collects the first SIGINT instead of raising; the second one raises as usual."""
+    received: list[int] = []
+    before = signal.getsignal(signal.SIGINT)
+
+    def note(number: int, _: Any) -> None:
+        received.append(number)
+        signal.signal(signal.SIGINT, before)
+
+    signal.signal(signal.SIGINT, note)
+    try:
+        yield received
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _use_compilation_cache() -> None:
+    """Keep compiled programs in the user's cache folder, unless JAX was told where."""
+    import jax
+    import platformdirs
+
+    if jax.config.jax_compilation_cache_dir is None:
+        jax.config.update("jax_compilation_cache_dir", platformdirs.user_cache_dir("diffquant", appauthor=False))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+
+
+def _table(path: Path, report: "Report") -> None:
+    """The report, a row for each figure."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from diffquant.metrics import METRICS
+
+    table = Table(title=str(path), title_justify="left", show_header=False)
+    table.add_column(justify="left")
+    table.add_column(justify="right")
+    table.add_row("colours", str(report.colors))
+    table.add_row("bytes", f"{report.size:,}")
+    table.add_row("bits per pixel", f"{report.bits_per_pixel:.3f}")
+    for name, value in report.metrics.items():
+        table.add_row(METRICS[name].label, METRICS[name].format(value))
+    if report.seconds is not None:
+        table.add_row("seconds", f"{report.seconds:.1f}")
+    Console().print(table)

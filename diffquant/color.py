@@ -1,0 +1,171 @@
+"""Colour spaces: sRGB codes, linear light, OkLab.
+
+Axis 0 is the channel (planar), so `[3 h w]` images and `[3 k]` palettes alike. Every function takes a NumPy array (and
+computes in its precision) or a JAX array (and is differentiable).
+"""
+
+from types import ModuleType
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float, UInt8
+
+Planes = Any  # Float[np.ndarray | jax.Array, "3 ..."]: what goes in comes out
+
+# Ottosson, "A perceptual color space for image processing" (2020): linear sRGB -> LMS, and cube-rooted LMS -> OkLab.
+LMS_FROM_LINEAR = (
+    (0.4122214708, 0.5363325363, 0.0514459929),
+    (0.2119034982, 0.6806995451, 0.1073969566),
+    (0.0883024619, 0.2817188376, 0.6299787005),
+)
+OKLAB_FROM_ROOTS = (
+    (0.2104542553, 0.7936177850, -0.0040720468),
+    (1.9779984951, -2.4285922050, 0.4505937099),
+    (0.0259040371, 0.7827717662, -0.8086757660),
+)
+LINEAR_FROM_LMS = np.linalg.inv(LMS_FROM_LINEAR)
+ROOTS_FROM_OKLAB = np.linalg.inv(OKLAB_FROM_ROOTS)
+UPPER = ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2))  # order of a symmetric matrix's six entries
+LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, of gamma-encoded R'G'B'
+
+# The cube root has no derivative at 0: below this it is continued by the straight line through the origin. Every
+# non-black 8-bit colour has larger cone responses (the least is blue 1 at 1.56e-5), so OkLab is exact on all of them.
+TOE = 1e-5
+
+
+def _namespace(x: Planes) -> ModuleType:
+    return jnp if isinstance(x, jax.Array) else np
+
+
+def _mix(matrix: Any, planes: Planes) -> list[Any]:
+    return [sum(float(m) * plane for m, plane in zip(row, planes, strict=True)) for row in matrix]
+
+
+def mix(matrix: Any, planes: Planes) -> Planes:
+    """The 3x3 matrix times the channel vector at every position."""
+    return _namespace(planes).stack(_mix(matrix, planes))
+
+
+@jax.custom_jvp
+def _root(x: jax.Array) -> jax.Array:
+    """Cube root with a straight toe. A bit-level guess and Newton: five times faster on a CPU than `jnp.cbrt`."""
+    safe = jnp.maximum(x, TOE)
+    bits = jax.lax.bitcast_convert_type(safe, jnp.int32).astype(jnp.float32) * (1 / 3)
+    y = jax.lax.bitcast_convert_type(bits.astype(jnp.int32) + 709921077, jnp.float32)
+    for _ in range(3):
+        y = y - (y - safe / (y * y)) * (1 / 3)
+    return jnp.where(x < TOE, x * TOE ** (-2 / 3), y)
+
+
+@_root.defjvp
+def _root_jvp(primals: tuple[jax.Array], tangents: tuple[jax.Array]) -> tuple[jax.Array, jax.Array]:
+    y = _root(primals[0])
+    slope = jnp.where(primals[0] < TOE, TOE ** (-2 / 3), 1 / (3 * jnp.maximum(y * y, TOE ** (2 / 3))))
+    return y, tangents[0] * slope
+
+
+def cube_root(x: Planes) -> Planes:
+    """Real cube root; below `TOE` a straight line through 0, so that the derivative is finite everywhere."""
+    if isinstance(x, jax.Array):
+        return _root(x)
+    return np.where(x < TOE, x * x.dtype.type(TOE ** (-2 / 3)), np.cbrt(x))
+
+
+def oklab_planes(linear: Planes) -> list[Any]:
+    """`oklab_from_linear` as three separate planes: XLA fuses what follows better than through a stack.
+
+    Measured on a CPU, the gradient of a three-scale blurred error: 20 ms against 103 ms stacked (768x512).
+    """
+    return _mix(OKLAB_FROM_ROOTS, [cube_root(cone) for cone in _mix(LMS_FROM_LINEAR, linear)])
+
+
+def oklab_from_linear(linear: Planes) -> Planes:
+    """Linear-light sRGB in [0, 1] to OkLab: L in [0, 1], a and b in about [-0.3, 0.3]."""
+    return _namespace(linear).stack(oklab_planes(linear))
+
+
+def oklab_metric(linear: Planes) -> Planes:
+    """The local metric W = J^T J, J = d OkLab / d linear: upper triangle RR RG RB GG GB BB, on axis 0.
+
+    `d W d` is the squared OkLab difference that a small change d of linear light makes.
+    """
+    xp = _namespace(linear)
+    roots = [cube_root(cone) for cone in _mix(LMS_FROM_LINEAR, linear)]
+    floor = TOE ** (1 / 3)
+    slopes = [xp.where(r < floor, TOE ** (-2 / 3), 1 / (3 * xp.maximum(r, floor) ** 2)) for r in roots]
+    roots_metric = np.transpose(OKLAB_FROM_ROOTS) @ np.asarray(OKLAB_FROM_ROOTS)
+    lms = np.asarray(LMS_FROM_LINEAR)
+    return xp.stack(
+        [
+            sum(
+                float(roots_metric[m, n] * lms[m, i] * lms[n, j]) * slopes[m] * slopes[n]
+                for m in range(3)
+                for n in range(3)
+            )
+            for i, j in UPPER
+        ]
+    )
+
+
+def apply_symmetric(triangle: Planes, planes: Planes) -> list[Any]:
+    """The symmetric 3x3 matrix given by its upper triangle [6 ...], times the vector [3 ...], as three planes."""
+    rr, rg, rb, gg, gb, bb = triangle
+    r, g, b = planes
+    return [rr * r + rg * g + rb * b, rg * r + gg * g + gb * b, rb * r + gb * g + bb * b]
+
+
+def symmetric_inner(a: Planes, b: Planes) -> Any:
+    """Frobenius inner product of two symmetric 3x3 matrices given by their upper triangles [6 ...]."""
+    return a[0] * b[0] + a[3] * b[3] + a[5] * b[5] + 2 * (a[1] * b[1] + a[2] * b[2] + a[4] * b[4])
+
+
+def linear_from_oklab(oklab: Planes) -> Planes:
+    """OkLab to linear-light sRGB; colours outside the gamut come out below 0 or above 1."""
+    return mix(LINEAR_FROM_LMS, mix(ROOTS_FROM_OKLAB, oklab) ** 3)
+
+
+def linear_from_srgb(srgb: Planes) -> Planes:
+    """Gamma-encoded sRGB in [0, 1] to linear light in [0, 1] (IEC 61966-2-1)."""
+    xp = _namespace(srgb)
+    return xp.where(srgb <= 0.04045, srgb / 12.92, ((xp.maximum(srgb, 0.04045) + 0.055) / 1.055) ** 2.4)
+
+
+def srgb_from_linear(linear: Planes) -> Planes:
+    """Linear light to gamma-encoded sRGB, both nominally in [0, 1]; the straight part also serves below 0."""
+    xp = _namespace(linear)
+    curve = 1.055 * xp.maximum(linear, 0.0031308) ** (1 / 2.4) - 0.055
+    return xp.where(linear <= 0.0031308, linear * 12.92, curve)
+
+
+LINEAR_OF_CODE = linear_from_srgb(np.arange(256) / 255)  # float64 [256]
+
+
+def linear_from_srgb8(codes: UInt8[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
+    """8-bit sRGB codes to linear light in [0, 1], float32, any layout."""
+    return LINEAR_OF_CODE.astype(np.float32)[codes]
+
+
+def srgb8_from_linear(linear: Float[np.ndarray, "..."]) -> UInt8[np.ndarray, "..."]:
+    """Linear light to the nearest 8-bit sRGB code, clipped to the gamut, any layout."""
+    return np.rint(255 * np.clip(srgb_from_linear(np.asarray(linear, np.float64)), 0, 1)).astype(np.uint8)
+
+
+@jax.custom_vjp
+def clip_to_gamut(linear: jax.Array) -> jax.Array:
+    """Clip to [0, 1]. Gradients that would push further out are dropped; those that lead back in pass, so that a
+    colour is never stuck outside."""
+    return jnp.clip(linear, 0.0, 1.0)
+
+
+def _clip_forward(linear: jax.Array) -> tuple[jax.Array, jax.Array]:
+    return jnp.clip(linear, 0.0, 1.0), linear
+
+
+def _clip_backward(linear: jax.Array, gradient: jax.Array) -> tuple[jax.Array]:
+    outward = ((linear < 0) & (gradient > 0)) | ((linear > 1) & (gradient < 0))
+    return (jnp.where(outward, 0.0, gradient),)
+
+
+clip_to_gamut.defvjp(_clip_forward, _clip_backward)

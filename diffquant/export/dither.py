@@ -1,0 +1,127 @@
+"""How soft choices become hard ones: the likeliest entry, a draw, a threshold mask, or exact descent.
+
+Each spec yields (share of work done, palette [k 3] in linear light, indices [h w]); the last is the result.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from diffquant import color
+from diffquant.export import polish
+from diffquant.export.lattice import LATTICE, Grid
+from diffquant.interfaces import Image
+from diffquant.losses.base import Loss
+from diffquant.losses.blur import BlurError
+from diffquant.palette.learned import LearnedPalette
+from diffquant.signal.blue_noise import threshold_mask
+
+Choice = tuple[float, Float[np.ndarray, "k 3"], Int[np.ndarray, "h w"]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Argmax:
+    """The likeliest entry at each pixel: no noise, and bands where the distribution was soft."""
+
+    def __call__(
+        self, assignment: Any, palette: LearnedPalette, target: Image, losses: Sequence[Loss], *, key: jax.Array
+    ) -> Iterator[Choice]:
+        """One choice."""
+        yield 1.0, np.asarray(palette.linear()), np.asarray(assignment.mode())
+
+
+@dataclasses.dataclass(frozen=True)
+class Sample:
+    """An independent draw at each pixel, as in the article: right on average, with white noise."""
+
+    def __call__(
+        self, assignment: Any, palette: LearnedPalette, target: Image, losses: Sequence[Loss], *, key: jax.Array
+    ) -> Iterator[Choice]:
+        """One choice, fixed by `key`."""
+        yield 1.0, np.asarray(palette.linear()), np.asarray(assignment.sample(jnp.float32(1), key=key))
+
+
+@dataclasses.dataclass(frozen=True)
+class BlueNoise:
+    """A draw at each pixel by a tiled blue-noise mask instead of chance: right on average, with the finest noise."""
+
+    size: int = 64  # pixels of the tile's side
+
+    def __call__(
+        self, assignment: Any, palette: LearnedPalette, target: Image, losses: Sequence[Loss], *, key: jax.Array
+    ) -> Iterator[Choice]:
+        """One choice; `key` is not used."""
+        h, w = target.shape[1:]
+        tiles = (-(-h // self.size), -(-w // self.size))
+        mask = jnp.asarray(np.tile(threshold_mask(self.size), tiles)[:h, :w])
+        yield 1.0, np.asarray(palette.linear()), np.asarray(assignment.threshold(jnp.float32(1), mask))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Polish:
+    """Start from the likeliest entries, then descend exactly under the blur error; re-fit the palette in between.
+
+    `eye` is the error; by default the first `BlurError` among the losses. Stops after `sweeps`, or when fewer than
+    `tolerance` of the pixels changed. The last sweep uses the palette as the file rounds it.
+    """
+
+    sweeps: int = 8
+    tolerance: float = 0.002
+    refit_steps: int = 4
+    eye: BlurError | None = None
+
+    def __post_init__(self) -> None:
+        if self.sweeps < 1:
+            raise ValueError(f"Polish: found {self.sweeps} sweeps, expected at least 1")
+
+    def __call__(
+        self, assignment: Any, palette: LearnedPalette, target: Image, losses: Sequence[Loss], *, key: jax.Array
+    ) -> Iterator[Choice]:
+        """The likeliest entries, then a better choice after each sweep."""
+        eye = self.eye or next((loss for loss in losses if isinstance(loss, BlurError)), BlurError())
+        grid = polish.grid_of(target.shape, eye)
+        colors, start = palette.linear(), assignment.mode()
+        yield 0.0, np.asarray(colors), np.asarray(start)
+        problem = _prepare(target, eye, grid)
+        indices, free = _split(start, grid), palette.is_free()
+        orders = np.random.default_rng(np.asarray(jax.random.key_data(key)).ravel())
+        for done in range(1, self.sweeps + 1):
+            last = done == self.sweeps
+            if last:
+                colors = jnp.asarray(color.linear_from_srgb8(color.srgb8_from_linear(np.asarray(colors))))
+            before, order = indices, orders.permutation(LATTICE * LATTICE)
+            steps = 0 if last else self.refit_steps
+            indices, colors = _sweep(indices, colors, free, problem, order, steps, eye, grid)
+            yield done / self.sweeps, np.asarray(colors), np.asarray(_join(indices, grid))
+            if not last and float(jnp.mean(indices != before)) < self.tolerance:
+                break
+
+
+_prepare = jax.jit(polish.quadratic, static_argnums=(1, 2))
+
+
+@functools.partial(jax.jit, static_argnums=1)
+def _split(indices: Int[Array, "h w"], grid: Grid) -> Int[Array, "p p m n"]:
+    return grid.split(indices[None])[:, :, 0].astype(jnp.int32)
+
+
+@functools.partial(jax.jit, static_argnums=1)
+def _join(indices: Int[Array, "p p m n"], grid: Grid) -> Int[Array, "h w"]:
+    return grid.join(indices[:, :, None])[0]
+
+
+@functools.partial(jax.jit, static_argnums=(6, 7))
+def _sweep(
+    indices: Array, colors: Array, free: Array, problem: Any, order: Array, steps: Array, eye: BlurError, grid: Grid
+) -> tuple[Array, Array]:
+    indices = polish.sweep(indices, colors, problem, eye, grid, order)
+    return indices, polish.refit(indices, colors, free, problem, eye, grid, steps)
+
+
+AnyDither = Argmax | Sample | BlueNoise | Polish

@@ -1,0 +1,110 @@
+"""Phases of a lattice: the blur of an image evaluated at, or spread from, every LATTICE-th pixel only.
+
+Pixels of one phase of a LATTICE x LATTICE grid hardly interact, so they can choose at once. What they need of a blurred
+field costs a fraction of the blur: rows first, at the rows of the phase only.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from diffquant.signal.filters import Kernel, band
+
+LATTICE = 4
+
+
+class Grid(NamedTuple):
+    """Geometry of the padded frame: `h`, `w` pixels; `margin` before and after, a multiple of LATTICE."""
+
+    h: int
+    w: int
+    margin: int
+
+    @property
+    def sites(self) -> tuple[int, int]:
+        """Rows and columns of one phase."""
+        return -(-self.h // LATTICE), -(-self.w // LATTICE)
+
+    def frame(self, planes: Float[Array, "c h w"]) -> Float[Array, "c H W"]:
+        """The image inside zeros: one window for each phase fits."""
+        rows, columns = self.sites
+        before = self.margin
+        after = [self.margin + LATTICE * (n + 1) - size for n, size in ((rows, self.h), (columns, self.w))]
+        return jnp.pad(planes, ((0, 0), (before, after[0]), (before, after[1])))
+
+    def crop(self, frame: Float[Array, "c H W"]) -> Float[Array, "c h w"]:
+        """Undo `frame`."""
+        return frame[:, self.margin : self.margin + self.h, self.margin : self.margin + self.w]
+
+    def window(self, frame: Float[Array, "c H W"], phase: tuple[Array, Array]) -> Float[Array, "c H W"]:
+        """The frame shifted so that the sites of the phase lie on multiples of LATTICE."""
+        rows, columns = self.sites
+        size = [LATTICE * n + 2 * self.margin for n in (rows, columns)]
+        return jax.lax.dynamic_slice(frame, (0, phase[0], phase[1]), (frame.shape[0], *size))
+
+    def split(self, planes: Float[Array, "c h w"]) -> Float[Array, "p p c m n"]:
+        """Values of each phase: [row phase, column phase, c, rows, columns]; sites outside the image are 0."""
+        rows, columns = self.sites
+        padded = jnp.pad(planes, ((0, 0), (0, LATTICE * rows - self.h), (0, LATTICE * columns - self.w)))
+        return padded.reshape(-1, rows, LATTICE, columns, LATTICE).transpose(2, 4, 0, 1, 3)
+
+    def join(self, phases: Float[Array, "p p c m n"]) -> Float[Array, "c h w"]:
+        """Undo `split`."""
+        rows, columns = self.sites
+        planes = phases.transpose(2, 3, 0, 4, 1).reshape(-1, LATTICE * rows, LATTICE * columns)
+        return planes[:, : self.h, : self.w]
+
+
+def bands_of(grid: Grid, kernel: Kernel) -> tuple[Array, Array]:
+    """Banded blur of each axis, by phase: [phase, site, tap], zero for sites outside the image."""
+    out = []
+    for size, sites in zip((grid.h, grid.w), grid.sites, strict=True):
+        padded = jnp.pad(band(size, kernel), ((0, LATTICE * sites - size), (0, 0)))
+        out.append(padded.reshape(sites, LATTICE, -1).transpose(1, 0, 2))
+    return out[0], out[1]
+
+
+def gather(window: Float[Array, "c H W"], bands: tuple[Array, Array], grid: Grid) -> Float[Array, "c m n"]:
+    """The blur of the window, at the sites only."""
+    (rows, columns), (across, along) = grid.sites, bands
+    start = grid.margin - across.shape[1] // 2
+
+    def plane(p: Float[Array, "H W"]) -> Float[Array, "m n"]:
+        strip = sum(
+            across[:, t, None] * jax.lax.slice(p, (start + t, 0), (start + t + LATTICE * rows, p.shape[1]), (LATTICE, 1))
+            for t in range(across.shape[1])
+        )
+        return sum(
+            along[:, t] * jax.lax.slice(strip, (0, start + t), (rows, start + t + LATTICE * columns), (1, LATTICE))
+            for t in range(along.shape[1])
+        )
+
+    return jax.lax.map(plane, window)
+
+
+def spread(moves: Float[Array, "c m n"], bands: tuple[Array, Array], grid: Grid) -> Float[Array, "c H W"]:
+    """The blur of an image that is zero but at the sites, over the whole window: the adjoint of `gather`."""
+
+    def along(plane: Float[Array, "m n"], weights: Float[Array, "n t"], size: int) -> Float[Array, "m L"]:
+        """Spread along the last axis, output sample LATTICE * i + residue at a time."""
+        radius = weights.shape[1] // 2
+        reach = size // LATTICE
+        residues = []
+        for residue in range(LATTICE):
+            total = jnp.zeros((plane.shape[0], reach), plane.dtype)
+            for t in range((residue + radius - grid.margin) % LATTICE, weights.shape[1], LATTICE):
+                shift = (grid.margin + t - radius - residue) // LATTICE
+                term = plane * weights[:, t]
+                total = total + jnp.pad(term, ((0, 0), (shift, reach - shift - term.shape[1])))
+            residues.append(total)
+        return jnp.stack(residues, axis=-1).reshape(plane.shape[0], size)
+
+    sizes = [LATTICE * n + 2 * grid.margin for n in grid.sites]
+
+    def plane(p: Float[Array, "m n"]) -> Float[Array, "H W"]:
+        wide = along(p, bands[1], sizes[1])
+        return along(wide.T, bands[0], sizes[0]).T
+
+    return jax.lax.map(plane, moves)

@@ -1,0 +1,21 @@
+"""Differentiable judgements. To add one: a class in a file of its own, and its name in `AnyLoss`."""
+
+from diffquant.losses.base import Loss
+from diffquant.losses.blur import BlurError
+from diffquant.losses.reconstruction import Entropy, ExpectedImageError, ExpectedSquaredError, Rate, Variance
+from diffquant.losses.structure import MultiScaleSsim, Ssim
+
+AnyLoss = BlurError | ExpectedImageError | ExpectedSquaredError | Variance | Entropy | Rate | Ssim | MultiScaleSsim
+
+__all__ = [
+    "AnyLoss",
+    "BlurError",
+    "Entropy",
+    "ExpectedImageError",
+    "ExpectedSquaredError",
+    "Loss",
+    "MultiScaleSsim",
+    "Rate",
+    "Ssim",
+    "Variance",
+]

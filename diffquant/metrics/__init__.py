@@ -1,0 +1,21 @@
+"""Metrics of decoded pictures: uint8 sRGB `[h w 3]`, any size from 1x1, NumPy and SciPy only."""
+
+from diffquant.metrics.error import oklab_mse, oklab_mse_blur, psnr
+from diffquant.metrics.registry import METRICS, Metric, measure
+from diffquant.metrics.scielab import scielab
+from diffquant.metrics.size import bits_per_pixel, count_colors
+from diffquant.metrics.structure import ms_ssim, ssim
+
+__all__ = [
+    "METRICS",
+    "Metric",
+    "bits_per_pixel",
+    "count_colors",
+    "measure",
+    "ms_ssim",
+    "oklab_mse",
+    "oklab_mse_blur",
+    "psnr",
+    "scielab",
+    "ssim",
+]

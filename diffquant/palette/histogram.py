@@ -1,0 +1,45 @@
+"""The colours of a picture and how often each occurs: all that choosing a palette looks at."""
+
+import numpy as np
+from jaxtyping import Float, Float64, UInt8, UInt32
+
+from diffquant.color import LINEAR_OF_CODE, oklab_from_linear
+
+
+def codes_from_colors(colors: UInt8[np.ndarray, "... 3"]) -> UInt32[np.ndarray, "..."]:
+    """One number for each colour: 0xRRGGBB."""
+    red, green, blue = np.moveaxis(colors, -1, 0).astype(np.uint32)
+    return red << 16 | green << 8 | blue
+
+
+def histogram(pixels: UInt8[np.ndarray, "h w 3"]) -> tuple[UInt8[np.ndarray, "n 3"], Float64[np.ndarray, " n"]]:
+    """The unique colours, ascending by (R, G, B), and the share of the pixels that each has; the shares sum to 1."""
+    codes, counts = np.unique(codes_from_colors(pixels), return_counts=True)
+    colors = np.stack([codes >> 16, codes >> 8 & 255, codes & 255], axis=1).astype(np.uint8)
+    return colors, counts / counts.sum()
+
+
+def oklab_from_colors(colors: UInt8[np.ndarray, "n 3"]) -> Float64[np.ndarray, "n 3"]:
+    """OkLab of a list of sRGB colours."""
+    return np.ascontiguousarray(oklab_from_linear(LINEAR_OF_CODE[colors.T]).T)
+
+
+def collapse(
+    points: Float[np.ndarray, "n 3"], weights: Float[np.ndarray, " n"], bins: int
+) -> tuple[Float64[np.ndarray, "m 3"], Float64[np.ndarray, " m"]]:
+    """The means and weights of cubes that hold the points, at least `bins` of them; of few points, the points.
+
+    The side of the cubes grows by half an octave for as long as enough of them are occupied: each pass is shorter.
+    """
+    side = (float(np.ptp(points, axis=0).max()) or 1.0) / 128
+    corner = points.min(axis=0)
+    while len(points) > 2 * bins:
+        x, y, z = ((points - corner) / side).astype(np.int64).T
+        cubes, cube = np.unique(x << 40 | y << 20 | z, return_inverse=True)
+        if len(cubes) < bins:
+            break
+        sums = [np.bincount(cube, weights * plane) for plane in points.T]
+        weights = np.bincount(cube, weights)
+        points = np.stack(sums, axis=1) / weights[:, None]
+        side *= np.sqrt(2)
+    return points, weights

@@ -1,0 +1,97 @@
+"""The palette codec: a learned palette, a distribution over it at each pixel, an indexed PNG."""
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jaxtyping import Array, Float, UInt8
+
+from diffquant import color
+from diffquant.assignment.pixel import AnyAssignment, PixelSoftmax, PixelSoftmaxAssignment
+from diffquant.export.dither import AnyDither, Polish
+from diffquant.export.indexed import IndexedImage
+from diffquant.interfaces import Image, Pixels, Rendered, Scalar
+from diffquant.losses.base import Loss
+from diffquant.palette.initial import initial_palette
+from diffquant.palette.learned import LearnedPalette, Space
+
+MOST_COLORS = 256
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Palette:
+    """A picture of at most `colors` colours.
+
+    The palette is learned in `space`, at `rate` under Adam. `pinned` colours (sRGB codes) belong to it and never move;
+    if there are `colors` of them, only the assignment is tuned. `dither` makes the choices hard.
+    """
+
+    colors: int = 16
+    pinned: tuple[tuple[int, int, int], ...] = ()
+    space: Space = "oklab"
+    rate: float = 2e-3
+    assignment: AnyAssignment = PixelSoftmax()
+    dither: AnyDither = Polish()
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.colors <= MOST_COLORS:
+            raise ValueError(f"colors: found {self.colors}, expected 1 to {MOST_COLORS}")
+        if len(self.pinned) > self.colors:
+            raise ValueError(f"pinned: found {len(self.pinned)} colours, expected at most colors = {self.colors}")
+        if len(set(self.pinned)) < len(self.pinned):
+            raise ValueError("pinned: found a colour twice, expected each once")
+
+    def exact(self, pixels: Pixels) -> IndexedImage | None:
+        """The picture as it is, if it and the pinned colours have at most `colors` colours together."""
+        packed = pixels.astype(np.uint32) @ np.array([1 << 16, 1 << 8, 1], np.uint32)
+        values, indices = np.unique(packed, return_inverse=True)
+        pinned = {red << 16 | green << 8 | blue for red, green, blue in self.pinned}
+        if len(pinned.union(values.tolist())) > self.colors:
+            return None
+        palette = np.stack([values >> 16, values >> 8 & 255, values & 255], axis=1).astype(np.uint8)
+        return IndexedImage(palette, indices.reshape(packed.shape).astype(np.uint8))
+
+    def build(self, pixels: Pixels, target: Image) -> "PalettePipeline":
+        """Palette by median cut and k-means in OkLab; logits by distance."""
+        pinned = np.array(self.pinned, np.uint8).reshape(-1, 3)
+        start = initial_palette(pixels, self.colors, pinned=pinned)
+        free = start[len(pinned) :]
+        start[len(pinned) :] = free[np.argsort(free[:, 0], kind="stable")]  # by lightness: neighbours in a mask
+        palette = LearnedPalette(start, pinned, space=self.space, rate=self.rate)
+        assignment = self.assignment.build(target, jnp.asarray(start, jnp.float32))
+        return PalettePipeline(palette, assignment, self.dither)
+
+
+class PalettePipeline(nnx.Module):
+    """Modules: palette, assignment."""
+
+    def __init__(self, palette: LearnedPalette, assignment: PixelSoftmaxAssignment, dither: AnyDither) -> None:
+        self.palette = palette
+        self.assignment = assignment
+        self.dither = dither
+
+    def render(self, temperature: Scalar, *, key: jax.Array) -> Rendered:
+        """Moments of the random pixel; the rate is that of the indices under their own histogram."""
+        colors = self.palette.linear()
+        products = [colors[:, i] * colors[:, j] for i, j in color.UPPER]
+        values = jnp.concatenate([colors, jnp.stack(products, axis=1)], axis=1)
+        moments, entropy, usage = self.assignment.expect(values, temperature, key=key)
+        mean = moments[:3]
+        covariance = jnp.stack([moments[3 + n] - mean[i] * mean[j] for n, (i, j) in enumerate(color.UPPER)])
+        bits = -jnp.sum(usage * jnp.log2(jnp.maximum(usage, 1e-12))) * entropy.size
+        return Rendered(image=mean, covariance=covariance, entropy=entropy, bits=bits)
+
+    def harden(self, target: Image, losses: Sequence[Loss], *, key: jax.Array) -> Iterator[tuple[float, IndexedImage]]:
+        """Indexed pictures, each better than the one before."""
+        for share, palette, indices in self.dither(self.assignment, self.palette, target, losses, key=key):
+            yield share, _indexed(palette, indices)
+
+
+def _indexed(palette: Float[np.ndarray, "k 3"], indices: Array) -> IndexedImage:
+    codes: UInt8[np.ndarray, "k 3"] = color.srgb8_from_linear(palette)
+    return IndexedImage(codes, indices.astype(np.uint8))
+
+

@@ -1,0 +1,102 @@
+"""A picture and a config in, a file out: relax, then harden, one stage after another."""
+
+import dataclasses
+import os
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import UInt8
+
+from diffquant.config import Config
+from diffquant.export.files import write_atomically
+from diffquant.image import Picture
+from diffquant.interfaces import Artifact
+from diffquant.report import Report, decode, report_of
+from diffquant.training import fit
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Stage:
+    """Where a run stands: what it is doing, the share done of that, the loss while relaxing, the best file so far."""
+
+    name: str
+    share: float
+    loss: float | None = None
+    artifact: Artifact | None = None
+
+
+def never() -> bool:
+    """Run to the end."""
+    return False
+
+
+def stages(picture: Picture, config: Config, *, stop: Callable[[], bool] = never) -> Iterator[Stage]:
+    """Run `config` on `picture`. The last stage holds the result.
+
+    `stop` is asked at every stage: once it says yes, the choices are made as they stand, and that is the last stage.
+    """
+    if (exact := config.pipeline.exact(picture.srgb8)) is not None:
+        yield Stage(name="exact", share=1.0, artifact=exact)
+        return
+    relaxing, hardening = jax.random.split(jax.random.key(config.seed))
+    target = jnp.asarray(picture.linear())
+    pipeline: Any = config.pipeline.build(picture.srgb8, target)
+    yield Stage(name="relax", share=0.0)
+    for snapshot in fit(pipeline, target, config.plan(), key=relaxing):
+        pipeline = snapshot.pipeline
+        yield Stage(name="relax", share=snapshot.step / snapshot.steps, loss=snapshot.loss)
+        if stop():
+            break
+    for share, artifact in pipeline.harden(target, tuple(config.losses.values()), key=hardening):
+        yield Stage(name="harden", share=share, artifact=artifact)
+        if stop():
+            return
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """A finished file. `image` is decoded from `data`; `report` was measured on that."""
+
+    artifact: Any
+    data: bytes
+    report: Report
+
+    @property
+    def image(self) -> UInt8[np.ndarray, "h w 3"]:
+        """The picture that the file shows."""
+        return decode(self.data)
+
+    @property
+    def palette(self) -> UInt8[np.ndarray, "k 3"]:
+        """Colours of an indexed file, sRGB codes."""
+        return self.artifact.palette
+
+    @property
+    def indices(self) -> UInt8[np.ndarray, "h w"]:
+        """Which colour each pixel has."""
+        return self.artifact.indices
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the file, whole or not at all."""
+        write_atomically(path, self.data)
+
+
+def finish(picture: Picture, artifact: Artifact, *, started: float) -> Result:
+    """Write the bytes, read them back, measure. `started`: from `time.perf_counter()`."""
+    data = artifact.to_bytes()
+    report = report_of(picture.srgb8, decode(data), len(data))
+    return Result(artifact, data, dataclasses.replace(report, seconds=time.perf_counter() - started))
+
+
+def compress(picture: Picture, config: Config) -> Result:
+    """Run `config` on `picture` to its end."""
+    started = time.perf_counter()
+    artifact = None
+    for stage in stages(picture, config):
+        artifact = stage.artifact
+    assert artifact is not None  # the last stage holds one
+    return finish(picture, artifact, started=started)

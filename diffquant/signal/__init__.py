@@ -1,0 +1,1 @@
+"""Filters, masks and transforms of planar images."""

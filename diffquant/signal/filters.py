@@ -1,0 +1,106 @@
+"""Separable blurs of planar images, with half-sample symmetric borders.
+
+With that border (SciPy's "reflect") and a symmetric kernel the blur is its own adjoint, so its gradient is a blur, and a
+constant image stays constant.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Float32
+
+Kernel = tuple[float, ...]  # symmetric, odd length, sums to 1
+
+
+@functools.cache
+def gaussian_kernel(sigma: float, truncate: float = 4.0) -> Kernel:
+    """Sampled Gaussian of standard deviation `sigma` pixels, cut at `truncate` sigmas (as SciPy does); 0 is identity."""
+    if sigma < 0:
+        raise ValueError(f"sigma: found {sigma}, expected at least 0")
+    radius = int(truncate * sigma + 0.5)
+    if radius == 0:
+        return (1.0,)
+    taps = np.exp(-0.5 * (np.arange(-radius, radius + 1) / sigma) ** 2)
+    return tuple(float(tap) for tap in taps / taps.sum())
+
+
+def noise_gain(kernel: Kernel) -> float:
+    """Sum of squares of the separable 2-D kernel: the share of independent noise's variance that the blur lets pass."""
+    return sum(tap * tap for tap in kernel) ** 2
+
+
+def _pad(plane: Float[Array, "h w"], radius: int, axis: int) -> Array:
+    if radius > plane.shape[axis]:  # several reflections
+        return jnp.pad(plane, [(radius, radius) if a == axis else (0, 0) for a in (0, 1)], mode="symmetric")
+    take = functools.partial(jax.lax.slice_in_dim, plane, axis=axis)
+    size = plane.shape[axis]
+    head, tail = jnp.flip(take(0, radius), axis), jnp.flip(take(size - radius, size), axis)
+    return jnp.concatenate([head, plane, tail], axis)
+
+
+def _along(plane: Float[Array, "h w"], kernel: Kernel, axis: int) -> Float[Array, "h w"]:
+    size, radius = plane.shape[axis], len(kernel) // 2
+    padded = _pad(plane, radius, axis)
+    return sum(tap * jax.lax.slice_in_dim(padded, i, i + size, axis=axis) for i, tap in enumerate(kernel))
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
+def blur(planes: Float[Array, "c h w"], kernel: Kernel) -> Float[Array, "c h w"]:
+    """Convolve every plane with the separable `kernel`, symmetric borders; its own adjoint.
+
+    The loop over planes is deliberate: XLA would otherwise fuse the taps into whatever reads the result and compute
+    them again for each reader (measured on a CPU: 190 ms instead of 40 for the gradient of a three-scale loss).
+    """
+    if len(kernel) == 1:
+        return planes * kernel[0]
+    return jax.lax.map(lambda plane: _along(_along(plane, kernel, 0), kernel, 1), planes)
+
+
+def _forward(planes: Array, kernel: Kernel) -> tuple[Array, None]:
+    return blur(planes, kernel), None
+
+
+def _backward(kernel: Kernel, _: None, gradient: Array) -> tuple[Array]:
+    return (blur(gradient, kernel),)
+
+
+blur.defvjp(_forward, _backward)
+
+
+@functools.lru_cache(maxsize=64)
+def band(size: int, kernel: Kernel) -> Float32[np.ndarray, "size taps"]:
+    """The 1-D blur as a banded matrix: row i holds the weights of samples i - radius to i + radius.
+
+    The symmetric border is folded in, so weights of samples outside are 0. The matrix is symmetric.
+    """
+    radius = len(kernel) // 2
+    offsets = np.arange(-radius, radius + 1)
+    source = np.arange(size)[:, None] + offsets
+    folded = source % (2 * size)
+    folded = np.where(folded >= size, 2 * size - 1 - folded, folded)
+    weights = np.zeros((size, len(kernel)))
+    rows = np.broadcast_to(np.arange(size)[:, None], source.shape)
+    np.add.at(weights, (rows, folded - rows + radius), np.broadcast_to(kernel, source.shape))
+    return weights.astype(np.float32)
+
+
+def energy(planes: Float[Array, "c h w"], kernel: Kernel) -> Float[Array, "c h w"]:
+    """At each pixel i, sum over j of B[j, i]^2 planes[j], B being the blur: exact up to the border.
+
+    What a unit impulse at i costs under the weights `planes` once blurred.
+    """
+    radius = len(kernel) // 2
+
+    def along(plane: Array, axis: int) -> Array:
+        size = plane.shape[axis]
+        squared = band(size, kernel) ** 2
+        padded = jnp.pad(plane, [(radius, radius) if a == axis else (0, 0) for a in (0, 1)])
+        shape = (-1, 1) if axis == 0 else (1, -1)
+        return sum(
+            squared[:, i].reshape(shape) * jax.lax.slice_in_dim(padded, i, i + size, axis=axis)
+            for i in range(2 * radius + 1)
+        )
+
+    return jax.lax.map(lambda plane: along(along(plane, 0), 1), planes)
