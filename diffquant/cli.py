@@ -3,35 +3,25 @@
 JAX is imported after the arguments and the pictures have been checked, so that mistakes are answered at once.
 """
 
-import contextlib
 import dataclasses
 import importlib.metadata
-import io
 import json
 import os
-import signal
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 
-import tyro
 from tyro.conf import FlagCreatePairsOff, Positional, arg, subcommand
 
-from diffquant.image import ImageError, Picture, parse_color, read
+from diffquant.console import INTERRUPTED, UsageError, complain, parse, run, table, use_compilation_cache
+from diffquant.image import ImageError, parse_color, read
 
 if TYPE_CHECKING:
-    from diffquant.runner import Result
     from diffquant.config import Config
-    from diffquant.report import Report
 
-INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 Codes = tuple[tuple[int, int, int], ...]
-
-
-class UsageError(ValueError):
-    """What the user asked for cannot be done: one line."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -103,7 +93,7 @@ class Evaluate:
         if self.json:
             print(json.dumps(report.as_dict(), indent=2))
         else:
-            _table(self.output, report)
+            table(self.output, report)
         return 0
 
 
@@ -117,37 +107,14 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         print(f"diffquant {importlib.metadata.version('diffquant')}")
         sys.exit(0)
     try:
-        status = _parse(arguments).run()
+        status = parse(Command, arguments, prog="diffquant", config=(FlagCreatePairsOff,)).run()
     except (UsageError, ImageError, OSError, FloatingPointError) as error:
-        _complain(error)
+        complain(error)
         status = 2
     except KeyboardInterrupt:
         print("diffquant: interrupted; nothing written", file=sys.stderr)
         status = INTERRUPTED
     sys.exit(status)
-
-
-def _parse(arguments: list[str]) -> Quantize | Evaluate:
-    """The command that the arguments ask for. Mistakes become one line instead of tyro's box."""
-    box = io.StringIO()
-    try:
-        with contextlib.redirect_stderr(box):
-            return tyro.cli(Command, prog="diffquant", args=arguments, config=(FlagCreatePairsOff,))  # type: ignore[call-overload]
-    except SystemExit as stop:
-        if stop.code in (0, None):
-            raise
-        text = [line.strip("│ ") for line in box.getvalue().splitlines() if line.startswith("│")]
-        rule = next((i for i, line in enumerate(text) if line.startswith("──")), len(text))
-        raise UsageError(" ".join(text[:rule]) + "; see diffquant --help") from None
-
-
-def _complain(error: Exception) -> None:
-    """One line, whatever the error."""
-    if isinstance(error, OSError) and error.filename is not None:
-        line = f"{error.filename}: {error.strerror}"
-    else:
-        line = str(error) or type(error).__name__
-    print(f"diffquant: {' '.join(line.split())}", file=sys.stderr)
 
 
 def _color(text: str, option: str) -> tuple[int, int, int]:
@@ -207,17 +174,17 @@ def _batch(jobs: list[tuple[Path, Path]], background: tuple[int, int, int], conf
             picture = read(source, background=background)
             for notice in picture.notices:
                 print(f"diffquant: {notice}", file=sys.stderr)
-            _use_compilation_cache()
-            result, interrupted = _run(picture, configure(), started=started)
+            use_compilation_cache()
+            result, interrupted = run(picture, configure(), started=started)
             target.parent.mkdir(parents=True, exist_ok=True)
             write_atomically(target, result.data)
         except (ImageError, OSError, FloatingPointError) as error:
-            _complain(error)
+            complain(error)
             status = 2
             continue
         reports.append({"input": str(source), "output": str(target)} | result.report.as_dict())
         if not as_json:
-            _table(target, result.report)
+            table(target, result.report)
         if interrupted:
             print(f"diffquant: interrupted; {target} is the best so far", file=sys.stderr)
             status = INTERRUPTED
@@ -225,71 +192,3 @@ def _batch(jobs: list[tuple[Path, Path]], background: tuple[int, int, int], conf
     if as_json:
         print(json.dumps(reports if len(jobs) > 1 else reports[0] if reports else None, indent=2))
     return status
-
-
-def _run(picture: Picture, config: "Config", *, started: float) -> tuple["Result", bool]:
-    """The result, and whether it was cut short. A first Ctrl-C ends the run with the best so far, a second at once."""
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-
-    from diffquant.runner import finish, stages
-
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())
-    artifact = None
-    with _interruptible() as interrupted, Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        tasks: dict[str, Any] = {}
-        for stage in stages(picture, config, stop=lambda: bool(interrupted)):
-            if stage.name not in tasks:
-                tasks[stage.name] = bar.add_task(f"{picture.name}: {stage.name}", total=1.0)
-            bar.update(tasks[stage.name], completed=stage.share)
-            artifact = stage.artifact
-    assert artifact is not None  # the last stage holds one
-    return finish(picture, artifact, started=started), bool(interrupted)
-
-
-@contextlib.contextmanager
-def _interruptible() -> Iterator[list[int]]:
-    """Collects the first SIGINT instead of raising; the second one raises as usual."""
-    received: list[int] = []
-    before = signal.getsignal(signal.SIGINT)
-
-    def note(number: int, _: Any) -> None:
-        received.append(number)
-        signal.signal(signal.SIGINT, before)
-
-    signal.signal(signal.SIGINT, note)
-    try:
-        yield received
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
-def _use_compilation_cache() -> None:
-    """Keep compiled programs in the user's cache folder, unless JAX was told where."""
-    import jax
-    import platformdirs
-
-    if jax.config.jax_compilation_cache_dir is None:
-        jax.config.update("jax_compilation_cache_dir", platformdirs.user_cache_dir("diffquant", appauthor=False))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
-    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
-
-
-def _table(path: Path, report: "Report") -> None:
-    """The report, a row for each figure."""
-    from rich.console import Console
-    from rich.table import Table
-
-    from diffquant.metrics import METRICS
-
-    table = Table(title=str(path), title_justify="left", show_header=False)
-    table.add_column(justify="left")
-    table.add_column(justify="right")
-    table.add_row("colours", str(report.colors))
-    table.add_row("bytes", f"{report.size:,}")
-    table.add_row("bits per pixel", f"{report.bits_per_pixel:.3f}")
-    for name, value in report.metrics.items():
-        table.add_row(METRICS[name].label, METRICS[name].format(value))
-    if report.seconds is not None:
-        table.add_row("seconds", f"{report.seconds:.1f}")
-    Console().print(table)

@@ -30,6 +30,18 @@ ROOTS_FROM_OKLAB = np.linalg.inv(OKLAB_FROM_ROOTS)
 UPPER = ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2))  # order of a symmetric matrix's six entries
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, of gamma-encoded R'G'B'
 
+
+
+def _metric_matrix() -> Float[np.ndarray, "6 6"]:
+    """The OkLab metric's six entries from the six products of the cube roots' slopes."""
+    roots_metric = np.transpose(OKLAB_FROM_ROOTS) @ np.asarray(OKLAB_FROM_ROOTS)
+    lms = np.asarray(LMS_FROM_LINEAR)
+    full = [[roots_metric * np.outer(lms[:, i], lms[:, j])] for i, j in UPPER]
+    return np.array([[block[m, n] + (block[n, m] if m != n else 0) for m, n in UPPER] for (block,) in full])
+
+
+_METRIC = _metric_matrix()
+
 # The cube root has no derivative at 0: below this it is continued by the straight line through the origin. Every
 # non-black 8-bit colour has larger cone responses (the least is blue 1 at 1.56e-5), so OkLab is exact on all of them.
 TOE = 1e-5
@@ -95,18 +107,8 @@ def oklab_metric(linear: Planes) -> Planes:
     roots = [cube_root(cone) for cone in _mix(LMS_FROM_LINEAR, linear)]
     floor = TOE ** (1 / 3)
     slopes = [xp.where(r < floor, TOE ** (-2 / 3), 1 / (3 * xp.maximum(r, floor) ** 2)) for r in roots]
-    roots_metric = np.transpose(OKLAB_FROM_ROOTS) @ np.asarray(OKLAB_FROM_ROOTS)
-    lms = np.asarray(LMS_FROM_LINEAR)
-    return xp.stack(
-        [
-            sum(
-                float(roots_metric[m, n] * lms[m, i] * lms[n, j]) * slopes[m] * slopes[n]
-                for m in range(3)
-                for n in range(3)
-            )
-            for i, j in UPPER
-        ]
-    )
+    products = [slopes[m] * slopes[n] for m, n in UPPER]
+    return xp.stack(_mix(_METRIC, products))
 
 
 def apply_symmetric(triangle: Planes, planes: Planes) -> list[Any]:

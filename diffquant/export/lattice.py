@@ -8,9 +8,10 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
-from diffquant.signal.filters import Kernel, band
+from diffquant.signal.filters import Kernel, band, weighted_sum
 
 LATTICE = 4
 
@@ -72,12 +73,14 @@ def gather(window: Float[Array, "c H W"], bands: tuple[Array, Array], grid: Grid
     start = grid.margin - across.shape[1] // 2
 
     def plane(p: Float[Array, "H W"]) -> Float[Array, "m n"]:
-        strip = sum(
-            across[:, t, None] * jax.lax.slice(p, (start + t, 0), (start + t + LATTICE * rows, p.shape[1]), (LATTICE, 1))
+        last = start + LATTICE * (rows - 1) + 1
+        strip = weighted_sum(
+            (jax.lax.slice_in_dim(p, start + t, last + t, LATTICE, axis=0), across[:, t, None])
             for t in range(across.shape[1])
         )
-        return sum(
-            along[:, t] * jax.lax.slice(strip, (0, start + t), (rows, start + t + LATTICE * columns), (1, LATTICE))
+        last = start + LATTICE * (columns - 1) + 1
+        return weighted_sum(
+            (jax.lax.slice_in_dim(strip, start + t, last + t, LATTICE, axis=1), along[None, :, t])
             for t in range(along.shape[1])
         )
 
@@ -96,8 +99,9 @@ def spread(moves: Float[Array, "c m n"], bands: tuple[Array, Array], grid: Grid)
             total = jnp.zeros((plane.shape[0], reach), plane.dtype)
             for t in range((residue + radius - grid.margin) % LATTICE, weights.shape[1], LATTICE):
                 shift = (grid.margin + t - radius - residue) // LATTICE
-                term = plane * weights[:, t]
-                total = total + jnp.pad(term, ((0, 0), (shift, reach - shift - term.shape[1])))
+                term = jax.lax.mul(plane, jax.lax.broadcast_in_dim(weights[:, t], plane.shape, (1,)))
+                padding = ((0, 0, 0), (shift, reach - shift - plane.shape[1], 0))
+                total = jax.lax.add(total, jax.lax.pad(term, np.float32(0), padding))
             residues.append(total)
         return jnp.stack(residues, axis=-1).reshape(plane.shape[0], size)
 

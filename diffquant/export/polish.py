@@ -38,6 +38,7 @@ class Quadratic(NamedTuple):
     target: Float[Array, "3 h w"]
     scales: tuple[Scale, ...]
     curvature: Float[Array, "p p 6 m n"]
+    raw: Float[Array, "6 h w"]  # metric of the unblurred error, for `detail`
 
 
 def quadratic(target: Image, eye: BlurError, grid: Grid) -> Quadratic:
@@ -46,7 +47,7 @@ def quadratic(target: Image, eye: BlurError, grid: Grid) -> Quadratic:
         Scale(*bands_of(grid, kernel), grid.frame(weight * eye.metric(blur(target, kernel))))
         for weight, kernel in eye.scales()
     )
-    return Quadratic(target, scales, grid.split(eye.curvature(target)))
+    return Quadratic(target, scales, grid.split(eye.curvature(target)), eye.metric(target))
 
 
 def grid_of(shape: tuple[int, ...], eye: BlurError) -> Grid:
@@ -84,8 +85,13 @@ def sweep(
     eye: BlurError,
     grid: Grid,
     order: Int[Array, " q"],
+    detail: Scalar | float = 0.0,
 ) -> Int[Array, "p p m n"]:
-    """Every pixel once, phase by phase in `order`, each to its best colour given the others."""
+    """Every pixel once, phase by phase in `order`, each to its best colour given the others.
+
+    `detail` weighs the unblurred error, added to Q: it keeps pixels near their own colour.
+    """
+    raw, target = grid.split(problem.raw), grid.split(problem.target)
     picture = grid.join(jnp.moveaxis(palette[indices], -1, 2))
 
     def phase(i: Array, state: tuple[Array, tuple[Array, ...]]) -> tuple[Array, tuple[Array, ...]]:
@@ -101,9 +107,9 @@ def sweep(
         )
         old = indices[at]
         light = jnp.moveaxis(palette[old], -1, 0)
-        curvature = problem.curvature[at]
-        linear = 2 * (gradient - jnp.stack(color.apply_symmetric(curvature, light)))
-        new = _best(linear, curvature, palette)
+        curvature, own = problem.curvature[at], detail * raw[at]
+        pull = _weigh(curvature, light) + _weigh(own, target[at])
+        new = _best(2 * (gradient - pull), curvature + own, palette)
         moves = jnp.moveaxis(palette[new], -1, 0) - light
         updated = []
         for scale, error in zip(problem.scales, errors, strict=True):
@@ -134,6 +140,7 @@ def refit(
     eye: BlurError,
     grid: Grid,
     steps: int = 4,
+    detail: Scalar | float = 0.0,
 ) -> Float[Array, "k 3"]:
     """The palette that minimises Q for these indices: least squares by a few steps of conjugate gradients.
 
@@ -146,7 +153,7 @@ def refit(
         return jax.ops.segment_sum(planes.reshape(planes.shape[0], -1).T, flat, num_segments=k)
 
     def gradient(light: Float[Array, "3 h w"]) -> Float[Array, "k 3"]:
-        total = sum(
+        total = detail * _weigh(problem.raw, light) + sum(
             blur(_weigh(grid.crop(scale.metric), blur(light, kernel)), kernel)
             for scale, (_, kernel) in zip(problem.scales, eye.scales(), strict=True)
         )
@@ -155,7 +162,7 @@ def refit(
     def picture(colors: Float[Array, "k 3"]) -> Float[Array, "3 h w"]:
         return jnp.moveaxis(colors[flat].reshape(grid.h, grid.w, 3), -1, 0)
 
-    own = gather_entries(grid.join(problem.curvature))
+    own = gather_entries(grid.join(problem.curvature) + detail * problem.raw)
     blocks = jnp.stack([own[:, [0, 1, 2]], own[:, [1, 3, 4]], own[:, [2, 4, 5]]], axis=1)
     scale = jnp.maximum(jnp.trace(blocks, axis1=1, axis2=2), 1e-12)
     inverse = jnp.linalg.inv(blocks + 1e-3 * scale[:, None, None] * jnp.eye(3))
