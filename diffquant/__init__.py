@@ -3,12 +3,12 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from diffquant.runner import Result, Stage, compress, stages
+    from diffquant.api import quantize
     from diffquant.config import Config
     from diffquant.image import ImageError, Picture, read
     from diffquant.pipelines import Palette
     from diffquant.presets import palette_config
-    from diffquant.api import quantize
+    from diffquant.runner import Result, Stage, compress, stages
     from diffquant.training import Plan, Snapshot, fit
 
 __all__ = [

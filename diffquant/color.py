@@ -31,7 +31,6 @@ UPPER = ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2))  # order of a symmetric
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, of gamma-encoded R'G'B'
 
 
-
 def _metric_matrix() -> Float[np.ndarray, "6 6"]:
     """The OkLab metric's six entries from the six products of the cube roots' slopes."""
     roots_metric = np.transpose(OKLAB_FROM_ROOTS) @ np.asarray(OKLAB_FROM_ROOTS)

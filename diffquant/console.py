@@ -60,8 +60,10 @@ def run(picture: Picture, config: "Config", *, started: float) -> tuple["Result"
     from diffquant.runner import finish, stages
 
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    console = Console(stderr=True)
+    progress = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
     artifact = None
-    with interruptible() as interrupted, Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    with interruptible() as interrupted, progress as bar:
         tasks: dict[str, Any] = {}
         for stage in stages(picture, config, stop=lambda: bool(interrupted)):
             if stage.name not in tasks:

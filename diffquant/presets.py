@@ -9,8 +9,12 @@ from diffquant.pipelines.palette import Palette
 Preset = Literal["fast", "balanced", "best"]
 Dither = Literal["none", "sample", "blue-noise", "polish"]
 
-STEPS = {"fast": 0, "balanced": 20, "best": 100}
-SWEEPS = {"fast": 4, "balanced": 8, "best": 30}
+POLISHED = {  # steps of gradient descent, then polish
+    "fast": (0, Polish(sweeps=4, detail=1.0)),
+    "balanced": (10, Polish(sweeps=8, detail=0.3)),
+    "best": (60, Polish(sweeps=16, detail=0.5)),
+}
+STEPS = {"fast": 20, "balanced": 100, "best": 300}  # where no polish makes up for a soft optimum
 
 
 def palette_config(
@@ -21,13 +25,11 @@ def palette_config(
     dither: Dither = "polish",
     seed: int = 0,
 ) -> Config:
-    """The config of a preset. Other dithers than "polish" need relaxing to be soft, so they get the steps of "best"."""
-    hard: dict[str, AnyDither] = {
-        "none": Argmax(),
-        "sample": Sample(),
-        "blue-noise": BlueNoise(),
-        "polish": Polish(sweeps=SWEEPS[preset]),
-    }
+    """The config of a preset."""
+    steps, polish = POLISHED[preset]
+    hard: dict[str, AnyDither] = {"none": Argmax(), "sample": Sample(), "blue-noise": BlueNoise(), "polish": polish}
     return Config(
-        pipeline=Palette(colors=colors, pinned=pinned, dither=hard[dither]), steps=STEPS[preset], seed=seed
+        pipeline=Palette(colors=colors, pinned=pinned, dither=hard[dither]),
+        steps=steps if dither == "polish" else STEPS[preset],
+        seed=seed,
     )

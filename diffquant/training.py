@@ -97,7 +97,7 @@ def fit(pipeline: Any, target: Image, plan: Plan, *, key: jax.Array) -> Iterator
     Raises:
         FloatingPointError: the loss is not finite; the message names the step.
     """
-    graph, parameters, constants = nnx.split(pipeline, nnx.Param, ...)
+    graph, parameters, constants = nnx.split(pipeline, nnx.Param, ...)  # type: ignore[misc]
     state = (parameters, jax.jit(_adam(plan).init)(parameters), jnp.int32(0))
     before, step = math.inf, 0
     while step < plan.steps:

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
+from diffquant import color
 from diffquant.assignment.relaxation import AnyRelaxation, Expectation, expectation
 from diffquant.interfaces import Scalar
 
@@ -24,12 +25,18 @@ class PixelSoftmax:
     relaxation: AnyRelaxation = Expectation()
 
     def build(self, target: Float[Array, "3 h w"], palette: Float[Array, "k 3"]) -> "PixelSoftmaxAssignment":
-        """Logits from the OkLab distances of the `target`'s pixels to the `palette`."""
-        planes = target[..., None] - palette.T[:, None, None, :]
-        distance = planes[0] ** 2 + planes[1] ** 2 + planes[2] ** 2
-        spread = jnp.mean(jnp.min(distance, axis=-1))
-        logits = -distance / jnp.maximum(self.sharpness * spread, 1e-8)
+        """Logits from the OkLab distances of the `target`'s pixels, in linear light, to the `palette`, in OkLab."""
+        logits = _logits_by_distance(target, palette, self.sharpness)
         return PixelSoftmaxAssignment(nnx.Param(logits, rate=self.rate), self.relaxation)
+
+
+@jax.jit
+def _logits_by_distance(
+    target: Float[Array, "3 h w"], palette: Float[Array, "k 3"], sharpness: float
+) -> Float[Array, "h w k"]:
+    """`target` is linear light, `palette` OkLab."""
+    distance = sum((plane[..., None] - palette[:, i]) ** 2 for i, plane in enumerate(color.oklab_planes(target)))
+    return -distance / jnp.maximum(sharpness * jnp.mean(jnp.min(distance, axis=-1)), 1e-8)
 
 
 class PixelSoftmaxAssignment(nnx.Module):

@@ -10,8 +10,6 @@ g = sum_s w_s B_s W_s e_s and A is the pixel's own curvature. Pixels of one phas
 once, each to the best of all colours; only they are evaluated. `e_s` is kept up to date by spreading the moves.
 """
 
-import dataclasses
-from collections.abc import Iterator
 from typing import NamedTuple
 
 import jax
@@ -19,10 +17,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from diffquant import color
-from diffquant.interfaces import Image, Scalar
 from diffquant.export.lattice import LATTICE, Grid, bands_of, gather, spread
+from diffquant.interfaces import Image, Scalar
 from diffquant.losses.blur import BlurError
 from diffquant.signal.filters import blur
+
 
 class Scale(NamedTuple):
     """One width of the eye: banded blur of both axes by phase, weighted metric (in the frame), and the kernel."""
@@ -128,8 +127,8 @@ def loss(
     """Q of a hard picture, per pixel."""
     picture = grid.join(jnp.moveaxis(palette[indices], -1, 2))
     errors = _errors(picture, problem, eye, grid)
-    total = sum(jnp.sum(e * _weigh(scale.metric, e)) for e, scale in zip(errors, problem.scales, strict=True))
-    return total / (grid.h * grid.w)
+    terms = [jnp.sum(e * _weigh(scale.metric, e)) for e, scale in zip(errors, problem.scales, strict=True)]
+    return jnp.sum(jnp.stack(terms)) / (grid.h * grid.w)
 
 
 def refit(

@@ -16,8 +16,8 @@ Space = Literal["oklab", "linear"]
 def squared_difference(a: Image, b: Image, space: Space) -> Scalar:
     """Squared distance of two linear-light images in `space`, summed over channels, mean over pixels."""
     split = color.oklab_planes if space == "oklab" else list
-    total = sum(jnp.sum((p - q) ** 2) for p, q in zip(split(a), split(b), strict=True))
-    return total / (a.shape[1] * a.shape[2])
+    channels = [jnp.sum((p - q) ** 2) for p, q in zip(split(a), split(b), strict=True)]
+    return (channels[0] + channels[1] + channels[2]) / (a.shape[1] * a.shape[2])
 
 
 def mean_variance(rendered: Rendered, target: Image, space: Space) -> Scalar:
@@ -35,7 +35,7 @@ def mean_variance(rendered: Rendered, target: Image, space: Space) -> Scalar:
 class ExpectedImageError(Loss):
     """|| x - E[Y] ||^2 per pixel: the squared error of the expected image.
 
-    Source: "Differentiable dithering", equation 1. Blind to noise: a 50/50 mixture of black and white is a perfect grey.
+    Source: "Differentiable dithering", equation 1. Blind to noise: black and white mixed are a perfect grey.
     """
 
     space: Space = "oklab"

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jaxtyping import Array, Float, UInt8
+from jaxtyping import Float, Int, UInt8
 
 from diffquant import color
 from diffquant.assignment.pixel import AnyAssignment, PixelSoftmax, PixelSoftmaxAssignment
@@ -90,8 +90,6 @@ class PalettePipeline(nnx.Module):
             yield share, _indexed(palette, indices)
 
 
-def _indexed(palette: Float[np.ndarray, "k 3"], indices: Array) -> IndexedImage:
+def _indexed(palette: Float[np.ndarray, "k 3"], indices: Int[np.ndarray, "h w"]) -> IndexedImage:
     codes: UInt8[np.ndarray, "k 3"] = color.srgb8_from_linear(palette)
     return IndexedImage(codes, indices.astype(np.uint8))
-
-

@@ -1,7 +1,7 @@
 """Separable blurs of planar images, with half-sample symmetric borders.
 
-With that border (SciPy's "reflect") and a symmetric kernel the blur is its own adjoint, so its gradient is a blur, and a
-constant image stays constant.
+With that border (SciPy's "reflect") and a symmetric kernel the blur is its own adjoint, so its gradient is a blur,
+and a constant image stays constant.
 """
 
 import functools
@@ -17,7 +17,7 @@ Kernel = tuple[float, ...]  # symmetric, odd length, sums to 1
 
 @functools.cache
 def gaussian_kernel(sigma: float, truncate: float = 4.0) -> Kernel:
-    """Sampled Gaussian of standard deviation `sigma` pixels, cut at `truncate` sigmas (as SciPy does); 0 is identity."""
+    """Sampled Gaussian of standard deviation `sigma` pixels, cut at `truncate` sigmas as SciPy does; 0 is identity."""
     if sigma < 0:
         raise ValueError(f"sigma: found {sigma}, expected at least 0")
     radius = int(truncate * sigma + 0.5)
@@ -41,7 +41,7 @@ def _pad(plane: Float[Array, "h w"], radius: int, axis: int) -> Array:
     return jnp.concatenate([head, plane, tail], axis)
 
 
-def weighted_sum(terms: Iterable[tuple[Array, Array | float]]) -> Array:
+def weighted_sum(terms: Iterable[tuple[Array, Array | np.ndarray | float]]) -> Array:
     """Sum of array * weight; weights broadcast. In `lax` operations: sums of many taps trace three times faster."""
     total: Array | None = None
     for array, weight in terms:
@@ -58,9 +58,7 @@ def weighted_sum(terms: Iterable[tuple[Array, Array | float]]) -> Array:
 def _along(plane: Float[Array, "h w"], kernel: Kernel, axis: int) -> Float[Array, "h w"]:
     size, radius = plane.shape[axis], len(kernel) // 2
     padded = _pad(plane, radius, axis)
-    return weighted_sum(
-        (jax.lax.slice_in_dim(padded, i, i + size, axis=axis), tap) for i, tap in enumerate(kernel)
-    )
+    return weighted_sum((jax.lax.slice_in_dim(padded, i, i + size, axis=axis), tap) for i, tap in enumerate(kernel))
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
