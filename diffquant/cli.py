@@ -5,7 +5,7 @@ JAX is imported after the arguments and the pictures have been checked, so that 
 
 import dataclasses
 import importlib.metadata
-import json
+import io
 import os
 import sys
 import time
@@ -39,7 +39,7 @@ class Quantize:
     dither: Literal["none", "sample", "blue-noise", "polish"] = "polish"
     """How choices are made hard: the likeliest colour, by chance, by a blue-noise mask, or by exact descent."""
     pin: str = ""
-    """Colours that the palette must hold, such as '#000000,#ffffff'."""
+    """Colours of the palette that never move, such as '#000000,#ffffff'; those that no pixel takes are not written."""
     palette: str = ""
     """The whole palette: colours such as '#000,#f00,white', or a file with one on each line."""
     background: str = "white"
@@ -60,6 +60,8 @@ class Quantize:
             raise UsageError(f"{option}: found {colors}, expected 1 to 256 colours")
         if len(pinned) > colors:
             raise UsageError(f"--pin: found {len(pinned)} colours, expected at most --colors = {colors}")
+        if not 0 <= self.seed < 2**32:
+            raise UsageError(f"--seed: found {self.seed}, expected 0 to {2**32 - 1}")
         background = _color(self.background, "--background")
 
         def configure() -> "Config":
@@ -87,11 +89,11 @@ class Evaluate:
         if original.srgb8.shape != judged.srgb8.shape:
             (h, w), (rows, columns) = original.srgb8.shape[:2], judged.srgb8.shape[:2]
             raise UsageError(f"{self.output}: found {columns}x{rows} pixels, expected {w}x{h} as in {self.reference}")
-        from diffquant.report import report_of
+        from diffquant.report import report_of, to_json
 
         report = report_of(original.srgb8, judged.srgb8, self.output.stat().st_size)
         if self.json:
-            print(json.dumps(report.as_dict(), indent=2))
+            print(to_json(report.as_dict()))
         else:
             table(self.output, report)
         return 0
@@ -103,6 +105,9 @@ Command = Annotated[Quantize, subcommand("quantize")] | Annotated[Evaluate, subc
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Entry point: 0 if all went well, 2 after one clear line if not, 130 if interrupted."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that cannot show a sign shows another
     if arguments == ["--version"]:
         print(f"diffquant {importlib.metadata.version('diffquant')}")
         sys.exit(0)
@@ -126,7 +131,9 @@ def _color(text: str, option: str) -> tuple[int, int, int]:
 
 def _colors(text: str, option: str) -> Codes:
     """Colours separated by commas, or one on each line of a file."""
-    words = [(option, word) for word in text.split(",") if word.strip()]
+    if not text:
+        return ()
+    words = [(option, word) for word in text.split(",")]
     if option == "--palette" and Path(text).is_file():
         try:
             lines = Path(text).read_text(encoding="utf-8").splitlines()
@@ -165,6 +172,7 @@ def _jobs(inputs: Sequence[Path], output: Path, suffix: str) -> list[tuple[Path,
 def _batch(jobs: list[tuple[Path, Path]], background: tuple[int, int, int], configure: Any, *, as_json: bool) -> int:
     """Run every job; report each file as it is written."""
     from diffquant.export.files import write_atomically
+    from diffquant.report import to_json
 
     reports: list[dict[str, Any]] = []
     status = 0
@@ -189,6 +197,6 @@ def _batch(jobs: list[tuple[Path, Path]], background: tuple[int, int, int], conf
             print(f"diffquant: interrupted; {target} is the best so far", file=sys.stderr)
             status = INTERRUPTED
             break
-    if as_json:
-        print(json.dumps(reports if len(jobs) > 1 else reports[0] if reports else None, indent=2))
+    if as_json and (reports or len(jobs) > 1):
+        print(to_json(reports if len(jobs) > 1 else reports[0]))
     return status

@@ -31,6 +31,8 @@ class Config:
     def __post_init__(self) -> None:
         if self.steps < 0 or self.every < 1:
             raise ValueError(f"steps, every: found {self.steps} and {self.every}, expected at least 0 and 1")
+        if not 0 <= self.seed < 2**32:
+            raise ValueError(f"seed: found {self.seed}, expected 0 to {2**32 - 1}")
         if not self.losses:
             raise ValueError("losses: found none, expected at least one")
 

@@ -38,9 +38,14 @@ def parse(kind: Any, arguments: Sequence[str], *, prog: str, **options: Any) -> 
     except SystemExit as stop:
         if stop.code in (0, None):
             raise
-        text = [line.strip("│ ") for line in box.getvalue().splitlines() if line.startswith("│")]
-        rule = next((i for i, line in enumerate(text) if line.startswith("──")), len(text))
-        raise UsageError(" ".join(text[:rule]) + f"; see {prog} --help") from None
+        raise UsageError(f"{_first_section(box.getvalue())}; see {prog} --help") from None
+
+
+def _first_section(box: str) -> str:
+    """The text of one of tyro's boxes, down to its first rule. Drawn in ASCII if the terminal knows no better."""
+    text = [line.strip("│| ") for line in box.splitlines() if line.startswith(("│", "|"))]
+    rule = next((i for i, line in enumerate(text) if line.startswith(("──", "--"))), len(text))
+    return " ".join(text[:rule])
 
 
 def complain(error: Exception, *, prog: str = "diffquant") -> None:
@@ -54,6 +59,11 @@ def complain(error: Exception, *, prog: str = "diffquant") -> None:
 
 def run(picture: Picture, config: "Config", *, started: float) -> tuple["Result", bool]:
     """The result, and whether it was cut short. A first Ctrl-C ends the run with the best so far, a second at once."""
+    with interruptible() as interrupted:
+        return _run(picture, config, interrupted, started=started), bool(interrupted)
+
+
+def _run(picture: Picture, config: "Config", interrupted: list[int], *, started: float) -> "Result":
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
@@ -63,7 +73,7 @@ def run(picture: Picture, config: "Config", *, started: float) -> tuple["Result"
     console = Console(stderr=True)
     progress = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
     artifact = None
-    with interruptible() as interrupted, progress as bar:
+    with progress as bar:
         tasks: dict[str, Any] = {}
         for stage in stages(picture, config, stop=lambda: bool(interrupted)):
             if stage.name not in tasks:
@@ -71,7 +81,7 @@ def run(picture: Picture, config: "Config", *, started: float) -> tuple["Result"
             bar.update(tasks[stage.name], completed=stage.share)
             artifact = stage.artifact
     assert artifact is not None  # the last stage holds one
-    return finish(picture, artifact, started=started), bool(interrupted)
+    return finish(picture, artifact, started=started)
 
 
 @contextlib.contextmanager

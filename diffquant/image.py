@@ -23,6 +23,10 @@ class ImageError(ValueError):
     def __init__(self, name: str, found: str, expected: str) -> None:
         line = f"{name}: {' '.join(found.split())}; expected {expected}"
         super().__init__("".join(c if c.isprintable() else repr(c)[1:-1] for c in line))
+        self._parts = (name, found, expected)
+
+    def __reduce__(self) -> tuple[type, tuple[str, str, str]]:
+        return type(self), self._parts
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -6,7 +6,7 @@ than `[h w 3]`. At the edges (artifacts, metrics, files) they are uint8 sRGB `[h
 
 import dataclasses
 from collections.abc import Iterator, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import numpy as np
@@ -33,6 +33,7 @@ class Rendered:
     bits: Float[Array, ""]
 
 
+@runtime_checkable
 class Artifact(Protocol):
     """Exactly what a file holds. NumPy only."""
 
@@ -43,6 +44,7 @@ class Artifact(Protocol):
         """The file."""
 
 
+@runtime_checkable
 class Pipeline(Protocol):
     """A relaxed codec, holding its parameters: the only thing that training and export know. An `nnx.Module`.
 
@@ -53,12 +55,13 @@ class Pipeline(Protocol):
         """The soft output. Pure, differentiable in the parameters; lower temperatures are nearer to hard."""
 
     def harden(self, target: Image, losses: Sequence[Any], *, key: jax.Array) -> Iterator[tuple[float, Artifact]]:
-        """Make the discrete choices: files, each at least as good as the one before, with the share of work done.
+        """Make the discrete choices: files, as a rule each better than the one before, with the share of work done.
 
         The first comes soon, so that whoever stops early still has a file. `losses` are what the choices are judged by.
         """
 
 
+@runtime_checkable
 class PipelineSpec(Protocol):
     """Settings from which a pipeline is built for one picture."""
 

@@ -2,6 +2,7 @@
 
 from typing import Literal
 
+from diffquant.assignment import AnyAssignment, Nearest, PixelSoftmax
 from diffquant.config import Config
 from diffquant.export.dither import AnyDither, Argmax, BlueNoise, Polish, Sample
 from diffquant.pipelines.palette import Palette
@@ -9,11 +10,12 @@ from diffquant.pipelines.palette import Palette
 Preset = Literal["fast", "balanced", "best"]
 Dither = Literal["none", "sample", "blue-noise", "polish"]
 
-POLISHED = {  # steps of gradient descent, then polish
-    "fast": (0, Polish(sweeps=4, detail=1.0)),
-    "balanced": (10, Polish(sweeps=8, detail=0.3)),
-    "best": (60, Polish(sweeps=16, detail=0.5)),
+POLISHED: dict[str, tuple[AnyAssignment, int, Polish]] = {  # steps of gradient descent, then polish
+    "fast": (Nearest(), 0, Polish(sweeps=4, detail=1.0)),
+    "balanced": (PixelSoftmax(), 10, Polish(sweeps=8, detail=0.3)),
+    "best": (PixelSoftmax(), 60, Polish(sweeps=16, detail=0.5)),
 }
+RELAXED_COLORS = 64  # beyond, a softmax over all entries costs gigabytes, and polish alone comes within 0.5 SSIMULACRA2
 STEPS = {"fast": 20, "balanced": 100, "best": 300}  # where no polish makes up for a soft optimum
 
 
@@ -26,10 +28,11 @@ def palette_config(
     seed: int = 0,
 ) -> Config:
     """The config of a preset."""
-    steps, polish = POLISHED[preset]
+    assignment, steps, polish = POLISHED[preset]
+    if colors > RELAXED_COLORS:
+        assignment, steps = Nearest(), 0
+    if dither != "polish":
+        assignment, steps = PixelSoftmax(), STEPS[preset]
     hard: dict[str, AnyDither] = {"none": Argmax(), "sample": Sample(), "blue-noise": BlueNoise(), "polish": polish}
-    return Config(
-        pipeline=Palette(colors=colors, pinned=pinned, dither=hard[dither]),
-        steps=steps if dither == "polish" else STEPS[preset],
-        seed=seed,
-    )
+    pipeline = Palette(colors=colors, pinned=pinned, assignment=assignment, dither=hard[dither])
+    return Config(pipeline=pipeline, steps=steps, seed=seed)

@@ -2,6 +2,9 @@
 
 import dataclasses
 import io
+import json
+import math
+from typing import Any
 
 import numpy as np
 import PIL.Image
@@ -18,13 +21,26 @@ class Report:
     size: int  # bytes
     bits_per_pixel: float
     metrics: dict[str, float]
-    seconds: float | None = None  # of the whole run, if there was one
+    seconds: float | None = None  # from the picture to the bytes, if they were made here
 
     def as_dict(self) -> dict[str, float]:
         """Flat, for JSON and tables."""
         first = {"colors": self.colors, "bytes": self.size, "bits_per_pixel": self.bits_per_pixel}
         last = {} if self.seconds is None else {"seconds": self.seconds}
         return first | self.metrics | last
+
+
+def to_json(figures: Any) -> str:
+    """Standard JSON: what is not a number (a metric that a small picture does not have) is null."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: plain(entry) for key, entry in value.items()}
+        if isinstance(value, list):
+            return [plain(entry) for entry in value]
+        return value if not isinstance(value, float) or math.isfinite(value) else None
+
+    return json.dumps(plain(figures), indent=2, allow_nan=False)
 
 
 def decode(data: bytes) -> Pixels:

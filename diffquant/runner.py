@@ -88,8 +88,8 @@ class Result:
 def finish(picture: Picture, artifact: Artifact, *, started: float) -> Result:
     """Write the bytes, read them back, measure. `started`: from `time.perf_counter()`."""
     data = artifact.to_bytes()
-    report = report_of(picture.srgb8, decode(data), len(data))
-    return Result(artifact, data, dataclasses.replace(report, seconds=time.perf_counter() - started))
+    seconds = time.perf_counter() - started
+    return Result(artifact, data, report_of(picture.srgb8, decode(data), len(data), seconds=seconds))
 
 
 def compress(picture: Picture, config: Config) -> Result:

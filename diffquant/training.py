@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from flax import nnx
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from diffquant.interfaces import Image, Scalar
 from diffquant.losses.base import Loss
@@ -51,7 +51,9 @@ class Snapshot:
     pipeline: Any
 
 
-def objective(pipeline: Any, target: Image, plan: Plan, step: Scalar, key: jax.Array) -> tuple[Scalar, dict[str, Any]]:
+def objective(
+    pipeline: Any, target: Image, plan: Plan, step: Int[Array, ""], key: jax.Array
+) -> tuple[Scalar, dict[str, Any]]:
     """Weighted sum of the losses at `step`, and the unweighted losses by name."""
     progress = step / max(plan.steps - 1, 1)
     rendered = pipeline.render(value(plan.temperature, progress), key=jax.random.fold_in(key, step))

@@ -1,0 +1,8 @@
+"""Distributions over the palette at each pixel. To add one: a file with its spec, and its name in `AnyAssignment`."""
+
+from diffquant.assignment.nearest import Nearest
+from diffquant.assignment.pixel import PixelSoftmax
+
+AnyAssignment = PixelSoftmax | Nearest
+
+__all__ = ["AnyAssignment", "Nearest", "PixelSoftmax"]

@@ -32,10 +32,12 @@ class PixelSoftmax:
 
 @jax.jit
 def _logits_by_distance(
-    target: Float[Array, "3 h w"], palette: Float[Array, "k 3"], sharpness: float
+    target: Float[Array, "3 h w"], palette: Float[Array, "k 3"], sharpness: Scalar | float
 ) -> Float[Array, "h w k"]:
     """`target` is linear light, `palette` OkLab."""
-    distance = sum((plane[..., None] - palette[:, i]) ** 2 for i, plane in enumerate(color.oklab_planes(target)))
+    distance = sum(
+        (plane[..., None] - palette[None, None, :, i]) ** 2 for i, plane in enumerate(color.oklab_planes(target))
+    )
     return -distance / jnp.maximum(sharpness * jnp.mean(jnp.min(distance, axis=-1)), 1e-8)
 
 
@@ -70,6 +72,3 @@ class PixelSoftmaxAssignment(nnx.Module):
         """The entry at which the cumulative distribution passes the `mask`'s threshold in (0, 1)."""
         cumulative = jnp.cumsum(jax.nn.softmax(self.logits[...] / temperature, axis=-1), axis=-1)
         return jnp.minimum(jnp.sum(cumulative < mask[..., None], axis=-1), cumulative.shape[-1] - 1)
-
-
-AnyAssignment = PixelSoftmax

@@ -16,7 +16,7 @@ from jaxtyping import Array, Float, Int
 from diffquant import color
 from diffquant.export import polish
 from diffquant.export.lattice import LATTICE, Grid
-from diffquant.interfaces import Image
+from diffquant.interfaces import Image, Scalar
 from diffquant.losses.base import Loss
 from diffquant.losses.blur import BlurError
 from diffquant.palette.learned import LearnedPalette
@@ -134,8 +134,8 @@ def _sweep(
     free: Float[Array, " k"],
     problem: polish.Quadratic,
     order: Int[Array, " q"],
-    steps: int,
-    detail: float,
+    steps: Int[Array, ""] | int,
+    detail: Scalar | float,
     eye: BlurError,
     grid: Grid,
 ) -> tuple[Int[Array, "p p m n"], Float[Array, "k 3"], Float[Array, ""]]:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Shaped
 
 from diffquant.signal.filters import Kernel, band, weighted_sum
 
@@ -39,19 +39,19 @@ class Grid(NamedTuple):
         """Undo `frame`."""
         return frame[:, self.margin : self.margin + self.h, self.margin : self.margin + self.w]
 
-    def window(self, frame: Float[Array, "c H W"], phase: tuple[Array, Array]) -> Float[Array, "c H W"]:
+    def window(self, frame: Float[Array, "c H W"], phase: tuple[Array, Array]) -> Float[Array, "c rows columns"]:
         """The frame shifted so that the sites of the phase lie on multiples of LATTICE."""
         rows, columns = self.sites
         size = [LATTICE * n + 2 * self.margin for n in (rows, columns)]
         return jax.lax.dynamic_slice(frame, (0, phase[0], phase[1]), (frame.shape[0], *size))
 
-    def split(self, planes: Float[Array, "c h w"]) -> Float[Array, "p p c m n"]:
+    def split(self, planes: Shaped[Array, "c h w"]) -> Shaped[Array, "p p c m n"]:
         """Values of each phase: [row phase, column phase, c, rows, columns]; sites outside the image are 0."""
         rows, columns = self.sites
         padded = jnp.pad(planes, ((0, 0), (0, LATTICE * rows - self.h), (0, LATTICE * columns - self.w)))
         return padded.reshape(-1, rows, LATTICE, columns, LATTICE).transpose(2, 4, 0, 1, 3)
 
-    def join(self, phases: Float[Array, "p p c m n"]) -> Float[Array, "c h w"]:
+    def join(self, phases: Shaped[Array, "p p c m n"]) -> Shaped[Array, "c h w"]:
         """Undo `split`."""
         rows, columns = self.sites
         planes = phases.transpose(2, 3, 0, 4, 1).reshape(-1, LATTICE * rows, LATTICE * columns)

@@ -10,7 +10,7 @@ g = sum_s w_s B_s W_s e_s and A is the pixel's own curvature. Pixels of one phas
 once, each to the best of all colours; only they are evaluated. `e_s` is kept up to date by spreading the moves.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -138,7 +138,7 @@ def refit(
     problem: Quadratic,
     eye: BlurError,
     grid: Grid,
-    steps: int = 4,
+    steps: Int[Array, ""] | int = 4,
     detail: Scalar | float = 0.0,
 ) -> Float[Array, "k 3"]:
     """The palette that minimises Q for these indices: least squares by a few steps of conjugate gradients.
@@ -164,12 +164,12 @@ def refit(
     own = gather_entries(grid.join(problem.curvature) + detail * problem.raw)
     blocks = jnp.stack([own[:, [0, 1, 2]], own[:, [1, 3, 4]], own[:, [2, 4, 5]]], axis=1)
     scale = jnp.maximum(jnp.trace(blocks, axis1=1, axis2=2), 1e-12)
-    inverse = jnp.linalg.inv(blocks + 1e-3 * scale[:, None, None] * jnp.eye(3))
+    inverse = jnp.linalg.inv(blocks + 1e-3 * scale[:, None, None] * jnp.eye(3)[None])
 
     def precondition(residual: Float[Array, "k 3"]) -> Float[Array, "k 3"]:
         return jnp.einsum("kij,kj->ki", inverse, residual)
 
-    def step(_: int, state: tuple[Array, ...]) -> tuple[Array, ...]:
+    def step(_: Any, state: tuple[Array, ...]) -> tuple[Array, ...]:
         colors, residual, direction, power = state
         image = gradient(picture(direction))
         length = power / jnp.maximum(jnp.vdot(direction, image), 1e-30)

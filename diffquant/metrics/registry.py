@@ -21,18 +21,23 @@ class Metric:
     unit: str = ""
     higher_is_better: bool
     digits: int  # after the point
+    exponent: int = 0  # of ten, taken out before printing
 
     def format(self, value: float) -> str:
         """The value with its digits and unit."""
-        return f"{value:.{self.digits}f} {self.unit}".rstrip()
+        scaled = value * 10**self.exponent
+        power = f"e-{self.exponent:02d}" if self.exponent else ""
+        return f"{scaled:.{self.digits}f}{power} {self.unit}".rstrip()
 
 
 METRICS: dict[str, Metric] = {
     "psnr": Metric(function=psnr, label="PSNR", unit="dB", higher_is_better=True, digits=2),
     "ssim": Metric(function=ssim, label="SSIM", higher_is_better=True, digits=4),
     "ms_ssim": Metric(function=ms_ssim, label="MS-SSIM", higher_is_better=True, digits=4),
-    "oklab_mse": Metric(function=oklab_mse, label="OkLab MSE", higher_is_better=False, digits=6),
-    "oklab_mse_blur": Metric(function=oklab_mse_blur, label="blurred OkLab MSE", higher_is_better=False, digits=6),
+    "oklab_mse": Metric(function=oklab_mse, label="OkLab MSE", higher_is_better=False, digits=2, exponent=4),
+    "oklab_mse_blur": Metric(
+        function=oklab_mse_blur, label="blurred OkLab MSE", higher_is_better=False, digits=3, exponent=4
+    ),
     "scielab": Metric(function=scielab, label="S-CIELAB", unit="ΔE", higher_is_better=False, digits=3),
 }
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +11,7 @@ from flax import nnx
 from jaxtyping import Float, Int, UInt8
 
 from diffquant import color
-from diffquant.assignment.pixel import AnyAssignment, PixelSoftmax, PixelSoftmaxAssignment
+from diffquant.assignment import AnyAssignment, PixelSoftmax
 from diffquant.export.dither import AnyDither, Polish
 from diffquant.export.indexed import IndexedImage
 from diffquant.interfaces import Image, Pixels, Rendered, Scalar
@@ -68,7 +69,7 @@ class Palette:
 class PalettePipeline(nnx.Module):
     """Modules: palette, assignment."""
 
-    def __init__(self, palette: LearnedPalette, assignment: PixelSoftmaxAssignment, dither: AnyDither) -> None:
+    def __init__(self, palette: LearnedPalette, assignment: Any, dither: AnyDither) -> None:
         self.palette = palette
         self.assignment = assignment
         self.dither = dither
@@ -85,7 +86,7 @@ class PalettePipeline(nnx.Module):
         return Rendered(image=mean, covariance=covariance, entropy=entropy, bits=bits)
 
     def harden(self, target: Image, losses: Sequence[Loss], *, key: jax.Array) -> Iterator[tuple[float, IndexedImage]]:
-        """Indexed pictures, each better than the one before."""
+        """Indexed pictures; the last is the result."""
         for share, palette, indices in self.dither(self.assignment, self.palette, target, losses, key=key):
             yield share, _indexed(palette, indices)
 
