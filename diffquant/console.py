@@ -5,6 +5,7 @@ JAX is imported when a run starts, so that mistakes are answered at once.
 
 import contextlib
 import io
+import itertools
 import signal
 import sys
 from collections.abc import Iterator, Sequence
@@ -42,10 +43,15 @@ def parse(kind: Any, arguments: Sequence[str], *, prog: str, **options: Any) -> 
 
 
 def _first_section(box: str) -> str:
-    """The text of one of tyro's boxes, down to its first rule. Drawn in ASCII if the terminal knows no better."""
-    text = [line.strip("│| ") for line in box.splitlines() if line.startswith(("│", "|"))]
-    rule = next((i for i, line in enumerate(text) if line.startswith(("──", "--"))), len(text))
-    return " ".join(text[:rule])
+    """The message in tyro's box: a title, a rule, the message, a rule, help. Terminals without UTF-8 get no frame."""
+    lines = [line.strip("│| ") for line in box.splitlines()]
+    sections = [
+        " ".join(group).strip()
+        for is_rule, group in itertools.groupby(lines, lambda line: line.startswith(("╭", "╰", "──", "--")))
+        if not is_rule
+    ]
+    framed = "╭" in box  # the title is in the frame
+    return next(iter(sections[0 if framed else 1 :]), " ".join(sections))
 
 
 def complain(error: Exception, *, prog: str = "diffquant") -> None:

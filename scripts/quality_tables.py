@@ -1,0 +1,175 @@
+"""Scores of several methods on the same pictures: read from CSV, printed as Markdown."""
+
+import csv
+import io
+import math
+import statistics
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from diffquant.console import UsageError
+from diffquant.metrics import METRICS
+
+# Whether higher is better, of metrics that a file of peers may hold without `METRICS` knowing them.
+ELSEWHERE = {"ssimulacra2": True, "butteraugli_3norm": False, "flip": False, "dssim": False}
+COSTS = ("bytes", "seconds")  # shown, but no ranking: what is small or fast may look bad
+ALIASES = {"png_bytes_oxipng": "bytes", "cpu_s": "seconds"}  # what files of peers call them
+
+Scores = dict[str, dict[str, dict[str, float]]]  # method -> image -> metric or cost -> value
+
+
+class Row(NamedTuple):
+    """What a method scored on a picture with `k` colours. Values that are missing in the file are missing here."""
+
+    image: str
+    method: str
+    k: int
+    values: dict[str, float]
+
+
+def read_rows(path: Path, text: str, method: str) -> list[Row]:
+    """Rows of a CSV of the columns image, `method`, k and metrics. Columns of unknown names are left out.
+
+    Raises:
+        UsageError: a column is missing, or a cell is no number; names the file and the line.
+    """
+    reader = csv.DictReader(io.StringIO(text, newline=""))
+    rows = []
+    try:
+        header = reader.fieldnames or ()
+        missing = [column for column in ("image", method, "k") if column not in header]
+        known = {*METRICS, *ELSEWHERE, *COSTS}
+        names = {column: name for column in header if (name := ALIASES.get(column, column)) in known}
+        if missing or not names.keys() - {*COSTS, *ALIASES}:
+            found = f"no column {', '.join(missing)}" if missing else "no metric"
+            raise UsageError(f"{path}: found {found}, expected image, {method}, k and some of {', '.join(METRICS)}")
+        for cells in reader:
+            values = {name: float(cells[column]) for column, name in names.items() if cells[column]}
+            rows.append(Row(cells["image"], cells[method], int(cells["k"] or ""), values))
+    except UsageError:
+        raise
+    except (ValueError, csv.Error) as error:
+        raise UsageError(f"{path}, line {reader.line_num}: {error}; expected numbers") from None
+    return rows
+
+
+def scores_of(rows: Iterable[Row], k: int) -> Scores:
+    """Scores at `k` colours; of rows for the same picture the last one. NaN is no score."""
+    scores: Scores = {}
+    for row in rows:
+        if row.k == k:
+            values = {name: value for name, value in row.values.items() if not math.isnan(value)}
+            scores.setdefault(row.method, {})[row.image] = values
+    return scores
+
+
+def means_of(scores: Scores, images: Sequence[str]) -> dict[str, dict[str, float]]:
+    """For each method that has all `images`: means over them of whatever it has for all of them."""
+    complete = {method: [on[i] for i in images] for method, on in scores.items() if all(i in on for i in images)}
+    return {
+        method: {name: statistics.fmean(v[name] for v in on) for name in on[0] if all(name in v for v in on)}
+        for method, on in complete.items()
+    }
+
+
+def tables(k: int, own: Scores, peers: Scores, images: Sequence[str]) -> str:
+    """Markdown: means over `images` of all methods that have them all, then ours against the best peer."""
+    ours, theirs = means_of(own, images), means_of(peers, images)
+    names = [name for name in METRICS if _have(ours, name) and (_have(theirs, name) or not theirs)]
+    parts = [f"## {k} colours, {len(images)} image{'s' * (len(images) != 1)}", _means(ours, theirs, names)]
+    if partial := sorted(peers.keys() - theirs.keys()):
+        parts.append(f"Left out, since they lack some of these images: {', '.join(partial)}.")
+    if theirs:
+        parts.append(_duel(ours, theirs, own, peers, names, images))
+        unmeasured = [name for name in ELSEWHERE if name not in METRICS and _have(theirs, name)]
+        parts.append(_elsewhere(theirs, unmeasured))
+    return "\n\n".join(filter(None, parts)) + "\n"
+
+
+def _have(means: dict[str, dict[str, float]], name: str) -> bool:
+    return any(name in values for values in means.values())
+
+
+def _higher(name: str) -> bool:
+    return METRICS[name].higher_is_better if name in METRICS else ELSEWHERE[name]
+
+
+def _beats(value: float, other: float, name: str) -> bool:
+    return value > other if _higher(name) else value < other
+
+
+def _best(values: dict[str, float], name: str) -> str:
+    """Whose value of the metric `name` is best; the first of equals."""
+    return (max if _higher(name) else min)(values, key=values.__getitem__)
+
+
+def _column(means: dict[str, dict[str, float]], name: str) -> dict[str, float]:
+    return {method: values[name] for method, values in means.items() if name in values}
+
+
+def _title(name: str) -> str:
+    label = " ".join(filter(None, (METRICS[name].label, METRICS[name].unit))) if name in METRICS else name
+    return f"{label} {'↑' if _higher(name) else '↓'}"
+
+
+def _cell(name: str, value: float) -> str:
+    return {"bytes": f"{value:,.0f}", "seconds": f"{value:.2f}"}.get(name, f"{value:.4g}")
+
+
+def _markdown(header: Sequence[str], rows: Iterable[Sequence[str]], left: int = 1) -> str:
+    rule = ["---"] * left + ["---:"] * (len(header) - left)
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (header, rule, *rows))
+
+
+def _means(ours: dict[str, dict[str, float]], theirs: dict[str, dict[str, float]], names: Sequence[str]) -> str:
+    """A row for each method, ours first; the best value of each metric in bold."""
+    means = {**ours, **dict(sorted(theirs.items()))}
+    best = {name: means[_best(_column(means, name), name)][name] for name in names}
+
+    def cell(values: dict[str, float], name: str) -> str:
+        if name not in values:
+            return "–"
+        text = _cell(name, values[name])
+        return f"**{text}**" if values[name] == best.get(name) else text
+
+    costs = [name for name in COSTS if _have(means, name)]
+    rows = [[method, *(cell(values, name) for name in (*names, *costs))] for method, values in means.items()]
+    return _markdown(["method", *map(_title, names), *costs], rows)
+
+
+def _duel(
+    ours: dict[str, dict[str, float]],
+    theirs: dict[str, dict[str, float]],
+    own: Scores,
+    peers: Scores,
+    names: Sequence[str],
+    images: Sequence[str],
+) -> str:
+    """Each of ours against the peer of the best mean; and on how many images it is ahead of all peers there."""
+    rows = []
+    for method, values in ours.items():
+        for name in filter(values.__contains__, names):
+            column = _column(theirs, name)
+            rival = _best(column, name)
+            ahead = sum(all(_beats(own[method][i][name], peers[p][i][name], name) for p in column) for i in images)
+            ratio = values[name] / column[rival] if column[rival] > 0 else math.nan
+            rows.append(
+                [
+                    method,
+                    _title(name),
+                    _cell(name, values[name]),
+                    _cell(name, column[rival]),
+                    rival,
+                    "–" if math.isnan(ratio) else f"{ratio:.3f}",
+                    f"{ahead} of {len(images)}",
+                ]
+            )
+    return _markdown(["ours", "metric", "mean", "best peer's", "best peer", "ratio", "images ahead"], rows, left=2)
+
+
+def _elsewhere(theirs: dict[str, dict[str, float]], names: Sequence[str]) -> str:
+    """The best peers by metrics that are not measured here."""
+    best = [(name, _best(_column(theirs, name), name)) for name in names]
+    rows = [[_title(name), _cell(name, theirs[peer][name]), peer] for name, peer in best]
+    return _markdown(["not measured on ours", "best peer's", "best peer"], rows) if rows else ""
