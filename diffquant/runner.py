@@ -34,6 +34,12 @@ def never() -> bool:
     return False
 
 
+@jax.jit  # one small program instead of four
+def _keys(seed: int) -> tuple[jax.Array, jax.Array]:
+    relaxing, hardening = jax.random.split(jax.random.key(seed))
+    return relaxing, hardening
+
+
 def stages(picture: Picture, config: Config, *, stop: Callable[[], bool] = never) -> Iterator[Stage]:
     """Run `config` on `picture`. The last stage holds the result.
 
@@ -42,7 +48,7 @@ def stages(picture: Picture, config: Config, *, stop: Callable[[], bool] = never
     if (exact := config.pipeline.exact(picture.srgb8)) is not None:
         yield Stage(name="exact", share=1.0, artifact=exact)
         return
-    relaxing, hardening = jax.random.split(jax.random.key(config.seed))
+    relaxing, hardening = _keys(config.seed)
     target = jnp.asarray(picture.linear())
     pipeline: Any = config.pipeline.build(picture.srgb8, target)
     yield Stage(name="relax", share=0.0)

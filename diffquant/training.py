@@ -99,6 +99,8 @@ def fit(pipeline: Any, target: Image, plan: Plan, *, key: jax.Array) -> Iterator
     Raises:
         FloatingPointError: the loss is not finite; the message names the step.
     """
+    if plan.steps == 0:
+        return
     graph, parameters, constants = nnx.split(pipeline, nnx.Param, ...)  # type: ignore[misc]
     state = (parameters, jax.jit(_adam(plan).init)(parameters), jnp.int32(0))
     before, step = math.inf, 0

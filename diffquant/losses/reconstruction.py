@@ -10,6 +10,7 @@ from diffquant.interfaces import Image, Rendered, Scalar
 from diffquant.losses.base import Loss
 from diffquant.signal.filters import gaussian_kernel, noise_gain
 
+DARK = 0.01  # linear light: nearer to black the cube root is so bent that its slope says nothing of a colour's distance
 Space = Literal["oklab", "linear"]
 
 
@@ -23,11 +24,11 @@ def squared_difference(a: Image, b: Image, space: Space) -> Scalar:
 def mean_variance(rendered: Rendered, target: Image, space: Space) -> Scalar:
     """Variance of the random pixel in `space`, summed over channels, mean over pixels.
 
-    In OkLab to first order: the covariance under the metric at the target's colour.
+    In OkLab to first order: the covariance under the metric at the target's colour, no darker than `DARK`.
     """
     covariance = rendered.covariance
     if space == "oklab":
-        return jnp.mean(color.symmetric_inner(color.oklab_metric(target), covariance))
+        return jnp.mean(color.symmetric_inner(color.oklab_metric(jnp.maximum(target, DARK)), covariance))
     return jnp.mean(covariance[0] + covariance[3] + covariance[5])
 
 
