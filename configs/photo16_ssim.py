@@ -2,7 +2,7 @@
 
 See: hardly a difference to `photo16`, since the polish has the last word; with `dither=Argmax()` edges are crisper than
 without the line. Alone, SSIM is no judge of a dither: it sees no noise, and hardly the colour of smooth areas. Cost:
-30 s for 768x512 on 2 CPU cores.
+40 s for 768x512 on 2 CPU cores.
 """
 
 from diffquant.config import Config
@@ -11,7 +11,7 @@ from diffquant.losses import BlurError, Ssim
 from diffquant.pipelines.palette import Palette
 
 config = Config(
-    pipeline=Palette(colors=16, dither=Polish(sweeps=8, detail=0.3)),
+    pipeline=Palette(colors=16, dither=Polish(sweeps=16, detail=0.1)),
     losses={"eye": BlurError(), "structure": Ssim(weight=1e-3)},
     steps=60,
 )

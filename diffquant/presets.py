@@ -1,5 +1,6 @@
 """Points on the curve of time against quality, for the palette codec."""
 
+import dataclasses
 from typing import Literal
 
 from diffquant.assignment import AnyAssignment, Nearest, PixelSoftmax
@@ -14,10 +15,10 @@ Dither = Literal["none", "sample", "blue-noise", "polish"]
 QUICK = BlurError(sigmas=(0.6, 1.8), weights=(0.4, 1.0))  # two scales for three: the same scores, a quarter faster
 POLISHED: dict[str, tuple[AnyAssignment, int, Polish]] = {  # steps of gradient descent, then polish
     "fast": (Nearest(), 0, Polish(sweeps=4, detail=1.0, eye=QUICK)),
-    "balanced": (PixelSoftmax(), 10, Polish(sweeps=8, detail=0.3)),
-    "best": (PixelSoftmax(), 60, Polish(sweeps=16, detail=0.5)),
+    "balanced": (Nearest(), 0, Polish(sweeps=12, detail=0.5)),
+    "best": (PixelSoftmax(), 60, Polish(sweeps=16, detail=0.1)),
 }
-RELAXED_COLORS = 64  # beyond, a softmax over all entries costs gigabytes, and polish alone comes within 0.5 SSIMULACRA2
+RELAXED_COLORS = 64  # beyond, a softmax over all entries costs gigabytes and wins little over polish alone
 STEPS = {"fast": 20, "balanced": 100, "best": 300}  # where no polish makes up for a soft optimum
 
 
@@ -32,7 +33,7 @@ def palette_config(
     """The config of a preset."""
     assignment, steps, polish = POLISHED[preset]
     if colors > RELAXED_COLORS:
-        assignment, steps = Nearest(), 0
+        assignment, steps, polish = Nearest(), 0, dataclasses.replace(polish, detail=0.5)
     if dither != "polish":
         assignment, steps = PixelSoftmax(), STEPS[preset]
     hard: dict[str, AnyDither] = {"none": Argmax(), "sample": Sample(), "blue-noise": BlueNoise(), "polish": polish}

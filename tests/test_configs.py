@@ -93,8 +93,8 @@ def test_every_config_runs_and_gives_a_valid_file(path, pixels, quick_compilatio
     assert np.isfinite([result.report.metrics["psnr"], result.report.metrics["oklab_mse"]]).all()
 
 
-def test_photo16_is_the_preset_balanced():
-    assert names_of(ROOT / "configs" / "photo16.py")["config"] == palette_config("balanced")
+def test_photo16_is_the_preset_best():
+    assert names_of(ROOT / "configs" / "photo16.py")["config"] == palette_config("best")
 
 
 def test_the_purple_is_the_mean_of_the_light_of_red_and_blue():

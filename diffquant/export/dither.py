@@ -73,10 +73,10 @@ class Polish:
     `tolerance` of the pixels change. The last sweep uses the palette as the file rounds it.
     """
 
-    sweeps: int = 8
-    detail: float = 0.3
+    sweeps: int = 12
+    detail: float = 0.5
     tolerance: float = 0.002
-    refit_steps: int = 4
+    refit_steps: int = 2
     eye: BlurError | None = None
 
     def __post_init__(self) -> None:
