@@ -1,6 +1,5 @@
 """Points on the curve of time against quality, for the palette codec."""
 
-import dataclasses
 from typing import Literal
 
 from diffquant.assignment import AnyAssignment, Nearest, PixelSoftmax
@@ -14,7 +13,7 @@ Dither = Literal["none", "sample", "blue-noise", "polish"]
 
 QUICK = BlurError(sigmas=(0.6, 1.8), weights=(0.4, 1.0))  # two scales for three: the same scores, a quarter faster
 POLISHED: dict[str, tuple[AnyAssignment, int, Polish]] = {  # steps of gradient descent, then polish
-    "fast": (Nearest(), 0, Polish(sweeps=4, detail=1.0, eye=QUICK)),
+    "fast": (Nearest(), 0, Polish(sweeps=4, detail=0.0, eye=QUICK)),
     "balanced": (Nearest(), 0, Polish(sweeps=12, detail=0.5)),
     "best": (PixelSoftmax(), 60, Polish(sweeps=16, detail=0.1)),
 }
@@ -33,7 +32,7 @@ def palette_config(
     """The config of a preset."""
     assignment, steps, polish = POLISHED[preset]
     if colors > RELAXED_COLORS:
-        assignment, steps, polish = Nearest(), 0, dataclasses.replace(polish, detail=0.5)
+        assignment, steps = Nearest(), 0
     if dither != "polish":
         assignment, steps = PixelSoftmax(), STEPS[preset]
     hard: dict[str, AnyDither] = {"none": Argmax(), "sample": Sample(), "blue-noise": BlueNoise(), "polish": polish}

@@ -67,10 +67,10 @@ class BlueNoise:
 class Polish:
     """Start from the likeliest entries, then descend exactly under the blur error; re-fit the palette in between.
 
-    `eye` is the error; by default the first `BlurError` among the losses. Greedy descent would at once repair the bias
-    of a neighbourhood with far colours, and keep that noise: so the unblurred error is weighed in at first, by `detail`
-    times 1 falling to 1/100 over the first half of the `sweeps`, then not at all. Stops early when fewer than
-    `tolerance` of the pixels change. The last sweep uses the palette as the file rounds it.
+    `eye` is the error; by default the first `BlurError` among the losses. So that the first sweeps do not
+    repair a neighbourhood's bias with the farthest colours, and keep that grain, they weigh in the unblurred error: by
+    `detail`, falling to a hundredth of it over the first half of the `sweeps`; the second half does not. Stops early
+    when fewer than `tolerance` of the pixels change. The last sweep uses the palette as the file rounds it.
     """
 
     sweeps: int = 12
