@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Array, UInt8, UInt32
 
 from diffquant.config import Config
 from diffquant.export.files import write_atomically
@@ -35,7 +35,7 @@ def never() -> bool:
 
 
 @jax.jit  # one small program instead of four
-def _keys(seed: int) -> tuple[jax.Array, jax.Array]:
+def _keys(seed: UInt32[Array, ""]) -> tuple[jax.Array, jax.Array]:
     relaxing, hardening = jax.random.split(jax.random.key(seed))
     return relaxing, hardening
 
@@ -48,7 +48,7 @@ def stages(picture: Picture, config: Config, *, stop: Callable[[], bool] = never
     if (exact := config.pipeline.exact(picture.srgb8)) is not None:
         yield Stage(name="exact", share=1.0, artifact=exact)
         return
-    relaxing, hardening = _keys(config.seed)
+    relaxing, hardening = _keys(np.uint32(config.seed))
     target = jnp.asarray(picture.linear())
     pipeline: Any = config.pipeline.build(picture.srgb8, target)
     yield Stage(name="relax", share=0.0)
