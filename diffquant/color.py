@@ -1,4 +1,4 @@
-"""Colour spaces: sRGB codes, linear light, OkLab.
+"""Colour spaces: sRGB codes, linear light, OkLab, XYB.
 
 Axis 0 is the channel (planar), so `[3 h w]` images and `[3 k]` palettes alike. Every function takes a NumPy array (and
 computes in its precision) or a JAX array (and is differentiable).
@@ -25,6 +25,17 @@ OKLAB_FROM_ROOTS = (
     (1.9779984951, -2.4285922050, 0.4505937099),
     (0.0259040371, 0.7827717662, -0.8086757660),
 )
+# libjxl, lib/jxl/cms/opsin_params.h: linear sRGB -> cone responses, and what each is raised by before its root.
+OPSIN_FROM_LINEAR = (
+    (0.30, 0.622, 0.078),
+    (0.23, 0.692, 0.078),
+    (0.24342268924547819, 0.20476744424496821, 0.55180986650955360),
+)
+OPSIN_BIAS = 0.0037930732552754493
+# libjxl, tools/ssimulacra2.cc: 14 X + 0.42, Y + 0.01 and B - Y + 0.55, where X and Y are half the difference and half
+# the sum of the first two roots, B is the third, and each root is less that of the bias.
+XYB_FROM_ROOTS = ((7.0, -7.0, 0.0), (0.5, 0.5, 0.0), (-0.5, -0.5, 1.0))
+XYB_OFFSETS = (0.42, 0.01 - OPSIN_BIAS ** (1 / 3), 0.55)
 LINEAR_FROM_LMS = np.linalg.inv(LMS_FROM_LINEAR)
 ROOTS_FROM_OKLAB = np.linalg.inv(OKLAB_FROM_ROOTS)
 UPPER = ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2))  # order of a symmetric matrix's six entries
@@ -95,6 +106,12 @@ def oklab_planes(linear: Planes) -> list[Any]:
 def oklab_from_linear(linear: Planes) -> Planes:
     """Linear-light sRGB in [0, 1] to OkLab: L in [0, 1], a and b in about [-0.3, 0.3]."""
     return _namespace(linear).stack(oklab_planes(linear))
+
+
+def xyb_planes(linear: Planes) -> list[Any]:
+    """Linear-light sRGB in [0, 1] to JPEG XL's X, Y and B - Y, as SSIMULACRA2 scales them: each within [0, 1]."""
+    roots = [cube_root(cone + OPSIN_BIAS) for cone in _mix(OPSIN_FROM_LINEAR, linear)]
+    return [plane + offset for plane, offset in zip(_mix(XYB_FROM_ROOTS, roots), XYB_OFFSETS, strict=True)]
 
 
 def oklab_metric(linear: Planes) -> Planes:

@@ -12,7 +12,7 @@ from diffquant.console import UsageError
 from diffquant.metrics import METRICS
 
 # Whether higher is better, of metrics that a file of peers may hold without `METRICS` knowing them.
-ELSEWHERE = {"ssimulacra2": True, "butteraugli_3norm": False, "flip": False, "dssim": False}
+ELSEWHERE = {"butteraugli_3norm": False, "flip": False, "dssim": False}
 COSTS = ("bytes", "seconds")  # shown, but no ranking: what is small or fast may look bad
 ALIASES = {"png_bytes_oxipng": "bytes", "cpu_s": "seconds"}  # what files of peers call them
 

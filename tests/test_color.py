@@ -132,6 +132,12 @@ def test_gradients_are_finite_at_black_and_outside_the_gamut(function):
     assert np.abs(gradient[:, 2:]).max() > 0
 
 
+def test_xyb_fills_the_ranges_that_libjxl_states():
+    planes = np.array(color.xyb_planes(color.linear_from_srgb(grid_of_codes() / 255)))
+    ranges = [(0.204594, 0.813402), (0.010000, 0.855308), (0.272295, 0.938012)]  # of sRGB, in tools/ssimulacra2.cc
+    np.testing.assert_allclose(np.array([planes.min(axis=1), planes.max(axis=1)]).T, ranges, atol=2e-6)
+
+
 def test_symmetric_matrices_act_like_dense_ones():
     rng = np.random.default_rng(0)
     roots = rng.normal(size=(2, 3, 3, 7))

@@ -1,5 +1,6 @@
 import functools
 import math
+import typing
 
 import jax
 import jax.numpy as jnp
@@ -8,13 +9,13 @@ import pytest
 import scipy.ndimage
 from jax.test_util import check_grads
 
-from diffquant.signal.filters import band, blur, energy, gaussian_kernel, noise_gain
+from diffquant.signal.filters import Border, band, blur, energy, gaussian_kernel, noise_gain
 
 # Sizes, also with the kernel larger than the picture, and standard deviations.
 CASES = [((12, 20), 0.0), ((12, 20), 0.7), ((1, 1), 2.0), ((1, 5), 2.0), ((3, 40), 2.0)]
 each_case = pytest.mark.parametrize(("shape", "sigma"), CASES, ids=lambda value: str(value).replace(", ", "x"))
 
-blurred = jax.jit(blur, static_argnums=1)
+blurred = jax.jit(blur, static_argnums=(1, 2))
 
 
 def noise(seed, shape, planes=2):
@@ -46,9 +47,18 @@ def test_blur_takes_any_symmetric_kernel():
 
 
 @each_case
-def test_blur_is_its_own_adjoint(shape, sigma):
+def test_blur_may_see_zeros_outside(shape, sigma):
+    planes, kernel = noise(0, shape), gaussian_kernel(sigma)
+    rows = scipy.ndimage.correlate1d(planes.astype(float), kernel, axis=1, mode="constant")
+    expected = scipy.ndimage.correlate1d(rows, kernel, axis=2, mode="constant")
+    np.testing.assert_allclose(blurred(planes, kernel, "zero"), expected, atol=1e-6)
+
+
+@each_case
+@pytest.mark.parametrize("border", typing.get_args(Border))
+def test_blur_is_its_own_adjoint(shape, sigma, border):
     x, y, kernel = noise(0, shape), noise(1, shape), gaussian_kernel(sigma)
-    assert np.vdot(blurred(x, kernel), y) == pytest.approx(np.vdot(x, blurred(y, kernel)), rel=1e-5)
+    assert np.vdot(blurred(x, kernel, border), y) == pytest.approx(np.vdot(x, blurred(y, kernel, border)), rel=1e-5)
 
 
 @each_case
@@ -56,9 +66,17 @@ def test_a_constant_picture_stays_constant(shape, sigma):
     np.testing.assert_allclose(blurred(np.full((2, *shape), 0.37, np.float32), gaussian_kernel(sigma)), 0.37, rtol=1e-6)
 
 
-def test_gradients_of_blur_match_finite_differences():
-    function = functools.partial(blurred, kernel=gaussian_kernel(0.7))
-    check_grads(lambda x: jnp.sin(function(x)), (noise(0, (12, 20)),), order=1, modes=["rev"], atol=1e-2, rtol=1e-2)
+@pytest.mark.parametrize("border", typing.get_args(Border))
+def test_gradients_of_blur_match_finite_differences(border):
+    kernel = gaussian_kernel(0.7)
+    check_grads(
+        lambda x: jnp.sin(blurred(x, kernel, border)),
+        (noise(0, (12, 20)),),
+        order=1,
+        modes=["rev"],
+        atol=1e-2,
+        rtol=1e-2,
+    )
 
 
 @pytest.mark.parametrize("size", [1, 2, 5, 40])

@@ -3,9 +3,20 @@
 from diffquant.losses.base import Loss
 from diffquant.losses.blur import BlurError
 from diffquant.losses.reconstruction import Entropy, ExpectedImageError, ExpectedSquaredError, Rate, Variance
+from diffquant.losses.ssimulacra2 import Ssimulacra2
 from diffquant.losses.structure import MultiScaleSsim, Ssim
 
-AnyLoss = BlurError | ExpectedImageError | ExpectedSquaredError | Variance | Entropy | Rate | Ssim | MultiScaleSsim
+AnyLoss = (
+    BlurError
+    | ExpectedImageError
+    | ExpectedSquaredError
+    | Variance
+    | Entropy
+    | Rate
+    | Ssim
+    | MultiScaleSsim
+    | Ssimulacra2
+)
 
 __all__ = [
     "AnyLoss",
@@ -17,5 +28,6 @@ __all__ = [
     "MultiScaleSsim",
     "Rate",
     "Ssim",
+    "Ssimulacra2",
     "Variance",
 ]

@@ -4,6 +4,7 @@ from diffquant.metrics.error import oklab_mse, oklab_mse_blur, psnr
 from diffquant.metrics.registry import METRICS, Metric, measure
 from diffquant.metrics.scielab import scielab
 from diffquant.metrics.size import bits_per_pixel, count_colors
+from diffquant.metrics.ssimulacra2 import ssimulacra2
 from diffquant.metrics.structure import ms_ssim, ssim
 
 __all__ = [
@@ -18,4 +19,5 @@ __all__ = [
     "psnr",
     "scielab",
     "ssim",
+    "ssimulacra2",
 ]

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from diffquant.metrics.error import oklab_mse, oklab_mse_blur, psnr
 from diffquant.metrics.pair import Picture, require_pair
 from diffquant.metrics.scielab import scielab
+from diffquant.metrics.ssimulacra2 import ssimulacra2
 from diffquant.metrics.structure import ms_ssim, ssim
 
 WORKERS = 2  # SciPy's transforms and NumPy's loops release the interpreter lock
@@ -34,6 +35,7 @@ METRICS: dict[str, Metric] = {
     "psnr": Metric(function=psnr, label="PSNR", unit="dB", higher_is_better=True, digits=2),
     "ssim": Metric(function=ssim, label="SSIM", higher_is_better=True, digits=4),
     "ms_ssim": Metric(function=ms_ssim, label="MS-SSIM", higher_is_better=True, digits=4),
+    "ssimulacra2": Metric(function=ssimulacra2, label="SSIMULACRA2", higher_is_better=True, digits=2),
     "oklab_mse": Metric(function=oklab_mse, label="OkLab MSE", higher_is_better=False, digits=2, exponent=4),
     "oklab_mse_blur": Metric(
         function=oklab_mse_blur, label="blurred OkLab MSE", higher_is_better=False, digits=3, exponent=4
