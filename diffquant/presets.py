@@ -13,7 +13,7 @@ Dither = Literal["none", "sample", "blue-noise", "polish"]
 
 QUICK = BlurError(sigmas=(0.6, 1.8), weights=(0.4, 1.0))  # two scales for three: the same scores, a quarter faster
 POLISHED: dict[str, tuple[AnyAssignment, int, Polish]] = {  # steps of gradient descent, then polish
-    "fast": (Nearest(), 0, Polish(sweeps=4, detail=0.0, eye=QUICK)),
+    "fast": (Nearest(), 0, Polish(sweeps=3, detail=0.0, eye=QUICK)),
     "balanced": (Nearest(), 0, Polish(sweeps=12, detail=0.5)),
     "best": (PixelSoftmax(), 60, Polish(sweeps=16, detail=0.1)),
 }

@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, UInt8, UInt32
+from jaxtyping import UInt8
 
 from diffquant.config import Config
 from diffquant.export.files import write_atomically
@@ -34,10 +34,10 @@ def never() -> bool:
     return False
 
 
-@jax.jit  # one small program instead of four
-def _keys(seed: UInt32[Array, ""]) -> tuple[jax.Array, jax.Array]:
-    relaxing, hardening = jax.random.split(jax.random.key(seed))
-    return relaxing, hardening
+def _keys(seed: int) -> list[jax.Array]:
+    """Two independent keys. NumPy mixes the seed: to compile JAX's own split takes longer than to read a picture."""
+    words = np.random.SeedSequence(seed).generate_state(4)
+    return [jax.random.wrap_key_data(jnp.asarray(half)) for half in (words[:2], words[2:])]
 
 
 def stages(picture: Picture, config: Config, *, stop: Callable[[], bool] = never) -> Iterator[Stage]:
@@ -48,7 +48,7 @@ def stages(picture: Picture, config: Config, *, stop: Callable[[], bool] = never
     if (exact := config.pipeline.exact(picture.srgb8)) is not None:
         yield Stage(name="exact", share=1.0, artifact=exact)
         return
-    relaxing, hardening = _keys(np.uint32(config.seed))
+    relaxing, hardening = _keys(config.seed)
     target = jnp.asarray(picture.linear())
     pipeline: Any = config.pipeline.build(picture.srgb8, target)
     yield Stage(name="relax", share=0.0)
