@@ -3,6 +3,7 @@
 JAX is imported after the arguments and the pictures have been checked, so that mistakes are answered at once.
 """
 
+import contextlib
 import dataclasses
 import importlib.metadata
 import io
@@ -108,8 +109,9 @@ def main() -> NoReturn:
         status = command(sys.argv[1:])
     except SystemExit as stop:  # tyro, after --help
         status = int(stop.code or 0)
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError):  # whoever read our output may have gone
+            stream.flush()
     os._exit(status)
 
 
