@@ -10,7 +10,7 @@ import numpy as np
 import PIL.Image
 
 from diffquant.interfaces import Pixels
-from diffquant.metrics import count_colors, measure
+from diffquant.metrics import bits_per_pixel, count_colors, measure
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -54,7 +54,7 @@ def report_of(reference: Pixels, decoded: Pixels, size: int, *, seconds: float |
     return Report(
         colors=count_colors(decoded),
         size=size,
-        bits_per_pixel=8 * size / (decoded.shape[0] * decoded.shape[1]),
+        bits_per_pixel=bits_per_pixel(size, decoded),
         metrics=measure(reference, decoded),
         seconds=seconds,
     )

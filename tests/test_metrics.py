@@ -246,5 +246,5 @@ def test_metrics_print_their_digits_and_unit():
 def test_size_and_colours_are_counted():
     picture = np.array([[[0, 0, 1], [0, 1, 0], [1, 0, 0]], [[0, 0, 1], [0, 1, 0], [255, 255, 255]]], np.uint8)
     assert metrics.count_colors(picture) == 4
-    assert metrics.bits_per_pixel(bytes(9), picture) == 12.0
+    assert metrics.bits_per_pixel(9, picture) == 12.0
     assert [metrics.count_colors(read(pair["dis"])) for pair in PAIRS] == [p["unique_colours_dis"] for p in PAIRS]

@@ -1,4 +1,4 @@
-"""Metrics of decoded pictures: uint8 sRGB `[h w 3]`, any size from 1x1, NumPy and SciPy only."""
+"""Metrics of decoded pictures: uint8 sRGB `[h w 3]`, any size from 1x1; computed by NumPy and SciPy."""
 
 from diffquant.metrics.error import oklab_mse, oklab_mse_blur, psnr
 from diffquant.metrics.registry import METRICS, Metric, measure

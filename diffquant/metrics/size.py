@@ -5,9 +5,9 @@ import numpy as np
 from diffquant.metrics.pair import Picture
 
 
-def bits_per_pixel(data: bytes, pixels: Picture) -> float:
-    """Bits of the file `data` for each pixel of the picture that it holds."""
-    return 8 * len(data) / (pixels.shape[0] * pixels.shape[1])
+def bits_per_pixel(size: int, pixels: Picture) -> float:
+    """Bits for each pixel of the picture that a file of `size` bytes holds."""
+    return 8 * size / (pixels.shape[0] * pixels.shape[1])
 
 
 def count_colors(pixels: Picture) -> int:
