@@ -4,6 +4,7 @@ import dataclasses
 import io
 import json
 import math
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,8 @@ import PIL.Image
 
 from diffquant.interfaces import Pixels
 from diffquant.metrics import bits_per_pixel, count_colors, measure
+
+BRIEF = ("psnr", "ssim", "ssimulacra2", "oklab_mse_blur", "scielab")  # metrics that take no longer than to make a file
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -49,12 +52,19 @@ def decode(data: bytes) -> Pixels:
         return np.asarray(image.convert("RGB"))
 
 
-def report_of(reference: Pixels, decoded: Pixels, size: int, *, seconds: float | None = None) -> Report:
-    """Measure `decoded`, which a file of `size` bytes shows, against `reference`."""
+def report_of(
+    reference: Pixels,
+    decoded: Pixels,
+    size: int,
+    *,
+    names: Iterable[str] | None = None,
+    seconds: float | None = None,
+) -> Report:
+    """Measure `decoded`, which a file of `size` bytes shows, against `reference`: metrics `names`, by default all."""
     return Report(
         colors=count_colors(decoded),
         size=size,
         bits_per_pixel=bits_per_pixel(size, decoded),
-        metrics=measure(reference, decoded),
+        metrics=measure(reference, decoded, names),
         seconds=seconds,
     )

@@ -15,7 +15,7 @@ from diffquant.config import Config
 from diffquant.export.files import write_atomically
 from diffquant.image import Picture
 from diffquant.interfaces import Artifact
-from diffquant.report import Report, decode, report_of
+from diffquant.report import BRIEF, Report, decode, report_of
 from diffquant.training import fit
 
 
@@ -95,7 +95,8 @@ def finish(picture: Picture, artifact: Artifact, *, started: float) -> Result:
     """Write the bytes, read them back, measure. `started`: from `time.perf_counter()`."""
     data = artifact.to_bytes()
     seconds = time.perf_counter() - started
-    return Result(artifact, data, report_of(picture.srgb8, decode(data), len(data), seconds=seconds))
+    report = report_of(picture.srgb8, decode(data), len(data), names=BRIEF, seconds=seconds)
+    return Result(artifact, data, report)
 
 
 def compress(picture: Picture, config: Config) -> Result:

@@ -4,7 +4,9 @@ import concurrent.futures
 import dataclasses
 from collections.abc import Callable, Iterable
 
+from diffquant.metrics.butteraugli import butteraugli
 from diffquant.metrics.error import oklab_mse, oklab_mse_blur, psnr
+from diffquant.metrics.flip import flip
 from diffquant.metrics.pair import Picture, require_pair
 from diffquant.metrics.scielab import scielab
 from diffquant.metrics.ssimulacra2 import ssimulacra2
@@ -36,11 +38,13 @@ METRICS: dict[str, Metric] = {
     "ssim": Metric(function=ssim, label="SSIM", higher_is_better=True, digits=4),
     "ms_ssim": Metric(function=ms_ssim, label="MS-SSIM", higher_is_better=True, digits=4),
     "ssimulacra2": Metric(function=ssimulacra2, label="SSIMULACRA2", higher_is_better=True, digits=2),
+    "butteraugli_3norm": Metric(function=butteraugli, label="Butteraugli 3-norm", higher_is_better=False, digits=3),
     "oklab_mse": Metric(function=oklab_mse, label="OkLab MSE", higher_is_better=False, digits=2, exponent=4),
     "oklab_mse_blur": Metric(
         function=oklab_mse_blur, label="blurred OkLab MSE", higher_is_better=False, digits=3, exponent=4
     ),
     "scielab": Metric(function=scielab, label="S-CIELAB", unit="ΔE", higher_is_better=False, digits=3),
+    "flip": Metric(function=flip, label="FLIP", higher_is_better=False, digits=4),
 }
 
 

@@ -70,15 +70,17 @@ def _along(plane: Float[Array, "h w"], kernel: Kernel, axis: int, border: Border
 def blur(planes: Float[Array, "c h w"], kernel: Kernel, border: Border = "symmetric") -> Float[Array, "c h w"]:
     """Convolve every plane with the separable `kernel`; its own adjoint.
 
-    The loop over planes is deliberate: XLA would otherwise fuse the taps into whatever reads the result and compute
-    them again for each reader (measured on a CPU: 190 ms instead of 40 for the gradient of a three-scale loss).
+    The loops over planes are deliberate: XLA would otherwise fuse the taps into whatever reads the result, and rows
+    into columns, and compute them again for each reader (measured on a CPU: 190 ms instead of 40 for the gradient of a
+    three-scale loss, 28 ms instead of 7 for a blur of 33 taps).
     """
     return planes if kernel == (1.0,) else _blur(planes, kernel, border)
 
 
 @functools.partial(jax.jit, static_argnums=(1, 2))  # traced and lowered once for each shape, however often used
 def _blur(planes: Array, kernel: Kernel, border: Border) -> Array:
-    return jax.lax.map(lambda plane: _along(_along(plane, kernel, 0, border), kernel, 1, border), planes)
+    rows = jax.lax.map(lambda plane: _along(plane, kernel, 0, border), planes)
+    return jax.lax.map(lambda plane: _along(plane, kernel, 1, border), rows)
 
 
 def _forward(planes: Array, kernel: Kernel, border: Border) -> tuple[Array, None]:
