@@ -4,6 +4,7 @@ Axis 0 is the channel (planar), so `[3 h w]` images and `[3 k]` palettes alike. 
 computes in its precision) or a JAX array (and is differentiable).
 """
 
+import functools
 from types import ModuleType
 from typing import Any
 
@@ -42,15 +43,14 @@ UPPER = ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2))  # order of a symmetric
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, of gamma-encoded R'G'B'
 
 
-def _metric_matrix() -> Float[np.ndarray, "6 6"]:
+@functools.lru_cache(maxsize=16)
+def _metric_matrix(chroma: float) -> Float[np.ndarray, "6 6"]:
     """The OkLab metric's six entries from the six products of the cube roots' slopes."""
-    roots_metric = np.transpose(OKLAB_FROM_ROOTS) @ np.asarray(OKLAB_FROM_ROOTS)
+    roots_metric = np.transpose(OKLAB_FROM_ROOTS) @ np.diag([1, chroma, chroma]) @ np.asarray(OKLAB_FROM_ROOTS)
     lms = np.asarray(LMS_FROM_LINEAR)
     full = [[roots_metric * np.outer(lms[:, i], lms[:, j])] for i, j in UPPER]
     return np.array([[block[m, n] + (block[n, m] if m != n else 0) for m, n in UPPER] for (block,) in full])
 
-
-_METRIC = _metric_matrix()
 
 # The cube root has no derivative at 0: below this it is continued by the straight line through the origin. Every
 # non-black 8-bit colour has larger cone responses (the least is blue 1 at 1.56e-5), so OkLab is exact on all of them.
@@ -114,17 +114,20 @@ def xyb_planes(linear: Planes) -> list[Any]:
     return [plane + offset for plane, offset in zip(_mix(XYB_FROM_ROOTS, roots), XYB_OFFSETS, strict=True)]
 
 
-def oklab_metric(linear: Planes) -> Planes:
+def oklab_metric(linear: Planes, chroma: float = 1.0, other: Planes | None = None) -> Planes:
     """The local metric W = J^T J, J = d OkLab / d linear: upper triangle RR RG RB GG GB BB, on axis 0.
 
-    `d W d` is the squared OkLab difference that a small change d of linear light makes.
+    `d W d` is the squared OkLab difference that a small change d of linear light makes. Of a and b it counts `chroma`.
+    With the chord's slopes from `linear` to `other` instead of the tangent's, it is exactly their squared difference
+    for d = other - linear.
     """
     xp = _namespace(linear)
-    roots = [cube_root(cone) for cone in _mix(LMS_FROM_LINEAR, linear)]
     floor = TOE ** (1 / 3)
-    slopes = [xp.where(r < floor, TOE ** (-2 / 3), 1 / (3 * xp.maximum(r, floor) ** 2)) for r in roots]
+    roots = [xp.maximum(cube_root(cone), floor) for cone in _mix(LMS_FROM_LINEAR, linear)]
+    ends = roots if other is None else [xp.maximum(cube_root(c), floor) for c in _mix(LMS_FROM_LINEAR, other)]
+    slopes = [1 / (r * r + r * e + e * e) for r, e in zip(roots, ends, strict=True)]
     products = [slopes[m] * slopes[n] for m, n in UPPER]
-    return xp.stack(_mix(_METRIC, products))
+    return xp.stack(_mix(_metric_matrix(chroma), products))
 
 
 def apply_symmetric(triangle: Planes, planes: Planes) -> list[Any]:

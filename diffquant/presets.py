@@ -2,23 +2,30 @@
 
 from typing import Literal
 
-from diffquant.assignment import AnyAssignment, Nearest, PixelSoftmax
+from diffquant.assignment import Nearest, PixelSoftmax
 from diffquant.config import Config
 from diffquant.export.dither import AnyDither, Argmax, BlueNoise, Polish, Sample
-from diffquant.losses import BlurError
+from diffquant.losses import AnyLoss, BlurError, Ssimulacra2
 from diffquant.pipelines.palette import Palette
 
 Preset = Literal["fast", "balanced", "best"]
 Dither = Literal["none", "sample", "blue-noise", "polish"]
 
-QUICK = BlurError(sigmas=(0.6, 1.8), weights=(0.4, 1.0))  # two scales for three: the same scores, a quarter faster
-POLISHED: dict[str, tuple[AnyAssignment, int, Polish]] = {  # steps of gradient descent, then polish
-    "fast": (Nearest(), 0, Polish(sweeps=3, detail=0.0, eye=QUICK)),
-    "balanced": (Nearest(), 0, Polish(sweeps=12, detail=0.5)),
-    "best": (PixelSoftmax(), 60, Polish(sweeps=16, detail=0.1)),
+POLISHED = {
+    "fast": Polish(sweeps=3, detail=0.0),
+    "balanced": Polish(sweeps=12, detail=0.5),
+    "best": Polish(sweeps=24, detail=0.8, rounds=40, shares=True),
 }
-RELAXED_COLORS = 64  # beyond, a softmax over all entries costs gigabytes and wins little over polish alone
-STEPS = {"fast": 20, "balanced": 100, "best": 300}  # where no polish makes up for a soft optimum
+STEPS = {"fast": 20, "balanced": 100, "best": 300}  # of gradient descent, where no polish makes up for a soft optimum
+ENOUGH = 16  # colours: with fewer the unblurred error is large whatever one does, and counts less
+
+
+def eye(colors: int) -> BlurError:
+    """An eye that sees fine detail of lightness only, except where the picture is busy."""
+    fine = 0.15 * min(1.0, colors / ENOUGH) ** 2
+    return BlurError(
+        sigmas=(0.0, 0.75, 1.9), weights=(fine, 0.5, 1.0), chroma=(0.02, 0.4, 1.0), masking=(0.03, 0.0, 0.0)
+    )
 
 
 def palette_config(
@@ -30,11 +37,12 @@ def palette_config(
     seed: int = 0,
 ) -> Config:
     """The config of a preset."""
-    assignment, steps, polish = POLISHED[preset]
-    if colors > RELAXED_COLORS:
-        assignment, steps = Nearest(), 0
-    if dither != "polish":
-        assignment, steps = PixelSoftmax(), STEPS[preset]
-    hard: dict[str, AnyDither] = {"none": Argmax(), "sample": Sample(), "blue-noise": BlueNoise(), "polish": polish}
-    pipeline = Palette(colors=colors, pinned=pinned, assignment=assignment, dither=hard[dither])
-    return Config(pipeline=pipeline, steps=steps, seed=seed)
+    if dither == "polish":
+        losses: dict[str, AnyLoss] = {"eye": eye(colors)}
+        if preset == "best":
+            losses["structure"] = Ssimulacra2()
+        pipeline = Palette(colors=colors, pinned=pinned, assignment=Nearest(), dither=POLISHED[preset])
+        return Config(pipeline=pipeline, losses=losses, steps=0, seed=seed)
+    hard: dict[str, AnyDither] = {"none": Argmax(), "sample": Sample(), "blue-noise": BlueNoise()}
+    pipeline = Palette(colors=colors, pinned=pinned, assignment=PixelSoftmax(), dither=hard[dither])
+    return Config(pipeline=pipeline, steps=STEPS[preset], seed=seed)

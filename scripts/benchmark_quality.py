@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import live_peers
-from quality_runs import OURS, Results, Task, completed, is_complete
-from quality_tables import Row, read_rows, scores_of, tables
+from quality_runs import Results, Task, completed, is_complete
+from quality_tables import OURS, Row, read_file, scores_of, tables
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from tyro.conf import FlagCreatePairsOff, arg
@@ -48,7 +48,7 @@ class Benchmark:
     preset: tuple[Preset, ...] = ("balanced",)
     """Which of ours."""
     live: bool = False
-    """Run Pillow, and pngquant and ImageMagick if they are installed."""
+    """Run Pillow, and pngquant, ImageMagick and FFmpeg (imageio-ffmpeg) if they are installed."""
     out: Path = Path("runs/benchmark")
     """Folder of results; goes on with what is there."""
     jobs: int = 1
@@ -64,21 +64,22 @@ class Benchmark:
         pictures = _pictures(self.images)
         peers = _peers(self.peers)
         ours = [OURS + preset for preset in dict.fromkeys(self.preset)]
-        live = _live() if self.live else []
+        colors = list(dict.fromkeys(self.colors))
+        live = _live(colors) if self.live else {k: [] for k in colors}
         (self.out / "images").mkdir(parents=True, exist_ok=True)
         with Results(self.out / "results.csv") as results:
             tasks = [
                 Task(source, self.out / "images" / f"{name}-{k}-{method}.png", results.known(name, method, k))
-                for k in dict.fromkeys(self.colors)
-                for method in ours + live
+                for k in colors
+                for method in ours + live[k]
                 for name, source in pictures.items()
             ]
             failures = _complete(tasks, results, self.jobs)
         for failure in failures:
             _say(failure)
-        for k in dict.fromkeys(self.colors):
+        for k in colors:
             own = scores_of((row for row in results.rows.values() if row.method in ours), k)
-            others = scores_of((*peers, *(row for row in results.rows.values() if row.method in live)), k)
+            others = scores_of((*peers, *(row for row in results.rows.values() if row.method in live[k])), k)
             done = [name for name in pictures if all(name in own.get(method, {}) for method in ours)]
             if done:
                 print(tables(k, own, others, done))
@@ -152,14 +153,11 @@ def _peers(path: Path | None) -> Iterable[Row]:
     if not path.exists():
         _say(f"--peers: found no file {path}; only ours are shown")
         return []
-    try:
-        return read_rows(path, path.read_text(encoding="utf-8"), "peer")
-    except UnicodeDecodeError:
-        raise UsageError(f"{path}: found no text, expected a CSV") from None
+    return read_file(path, "peer")
 
 
-def _live() -> list[str]:
-    names, skipped = live_peers.available()
+def _live(colors: Iterable[int]) -> dict[int, list[str]]:
+    names, skipped = live_peers.available(colors)
     for line in skipped:
         _say(line)
     return names

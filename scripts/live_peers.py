@@ -1,18 +1,22 @@
-"""Other quantizers, run here: Pillow always, pngquant and ImageMagick if they are installed."""
+"""Other quantizers, run here: Pillow always; pngquant, ImageMagick and FFmpeg if they are installed.
+
+FFmpeg comes with `pip install imageio-ffmpeg`, which holds the program; without it, one on PATH will do.
+"""
 
 import functools
 import io
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from PIL import Image
 
 Peer = Callable[[Image.Image, int], Image.Image]  # picture, colours -> picture of at most that many
+LIVE = "live-"  # how the name of each begins
 
 
-class MissingError(RuntimeError):
-    """A program is not installed."""
+class UnavailableError(RuntimeError):
+    """A program is not installed, or takes no such number of colours."""
 
 
 def _pillow(image: Image.Image, k: int, *, method: Image.Quantize, kmeans: int = 0) -> Image.Image:
@@ -29,24 +33,42 @@ def _imagemagick(image: Image.Image, k: int) -> Image.Image:
     return _filter([program, "png:-", "-dither", "FloydSteinberg", "-colors", str(k), "png:-"], image)
 
 
+def _ffmpeg(image: Image.Image, k: int, *, dither: str) -> Image.Image:
+    """One frame in, one out: a palette of its whole histogram, then an error diffusion with it."""
+    if k < 2:
+        raise UnavailableError(f"takes 2 to 256 colours, found {k}")
+    palette = f"palettegen=max_colors={k}:reserve_transparent=0"
+    graph = f"split[a][b];[a]{palette}[p];[b][p]paletteuse=dither={dither}"
+    reading = ["-nostdin", "-loglevel", "error", "-f", "png_pipe", "-i", "-"]
+    writing = ["-frames:v", "1", "-f", "image2pipe", "-c:v", "png", "-"]
+    return _filter([_ffmpeg_program(), *reading, "-filter_complex", graph, *writing], image)
+
+
 PEERS: dict[str, Peer] = {
-    "live-pillow-mediancut-fs": functools.partial(_pillow, method=Image.Quantize.MEDIANCUT),
-    "live-pillow-maxcoverage-kmeans5-fs": functools.partial(_pillow, method=Image.Quantize.MAXCOVERAGE, kmeans=5),
-    "live-pngquant-fs": _pngquant,
-    "live-imagemagick-fs": _imagemagick,
+    LIVE + "pillow-mediancut-fs": functools.partial(_pillow, method=Image.Quantize.MEDIANCUT),
+    LIVE + "pillow-maxcoverage-kmeans5-fs": functools.partial(_pillow, method=Image.Quantize.MAXCOVERAGE, kmeans=5),
+    LIVE + "pngquant-fs": _pngquant,
+    LIVE + "imagemagick-fs": _imagemagick,
+    LIVE + "ffmpeg-sierra2_4a": functools.partial(_ffmpeg, dither="sierra2_4a"),
 }
 
 
-def available() -> tuple[list[str], list[str]]:
-    """Names of the peers that run here, and for each other one a line that says why not."""
-    names, lines = [], []
-    for name, peer in PEERS.items():
-        try:
-            peer(Image.new("RGB", (4, 4)), 2)
-            names.append(name)
-        except (MissingError, OSError) as error:
-            lines.append(f"{name}: skipped: {error}")
-    return names, lines
+def available(colors: Iterable[int]) -> tuple[dict[int, list[str]], list[str]]:
+    """For each number of colours the names of the peers that run here, and a line for each other one that says why not.
+
+    Each is tried on a small picture. Of several numbers of colours a peer's same reason counts once.
+    """
+    names: dict[int, list[str]] = {}
+    lines: dict[str, None] = {}  # in order
+    for k in colors:
+        names[k] = []
+        for name, peer in PEERS.items():
+            try:
+                peer(Image.new("RGB", (4, 4)), k)
+                names[k].append(name)
+            except (UnavailableError, OSError) as error:
+                lines[f"{name}: skipped: {error}"] = None
+    return names, list(lines)
 
 
 @functools.cache
@@ -56,7 +78,22 @@ def _program(banner: str, option: str, *names: str) -> str:
         done = subprocess.run([path, option], capture_output=True, text=True, errors="replace")
         if done.returncode == 0 and banner in done.stdout:
             return path
-    raise MissingError(f"found no {' or '.join(names)} on PATH that works")
+    raise UnavailableError(f"found no {' or '.join(names)} on PATH that works")
+
+
+@functools.cache
+def _ffmpeg_program() -> str:
+    """Path of the program in imageio-ffmpeg, or else of one on PATH."""
+    try:
+        import imageio_ffmpeg
+
+        return imageio_ffmpeg.get_ffmpeg_exe()
+    except (ImportError, RuntimeError):  # not installed; installed without a program that works
+        pass
+    try:
+        return _program("ffmpeg version", "-version", "ffmpeg")
+    except UnavailableError as error:
+        raise UnavailableError(f"found no imageio-ffmpeg (pip install imageio-ffmpeg), and {error}") from None
 
 
 def _filter(command: list[str], image: Image.Image) -> Image.Image:

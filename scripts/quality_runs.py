@@ -14,7 +14,7 @@ from typing import IO, NamedTuple, cast
 import live_peers
 import numpy as np
 from PIL import Image
-from quality_tables import COSTS, ELSEWHERE, Row, read_rows
+from quality_tables import COSTS, ELSEWHERE, OURS, Row, read_rows
 
 from diffquant.config import Config
 from diffquant.console import use_compilation_cache
@@ -27,7 +27,6 @@ from diffquant.presets import Preset, palette_config
 from diffquant.report import decode
 from diffquant.runner import stages
 
-OURS = "diffquant-"  # and the preset: the name of a method
 _warm: set[tuple[tuple[int, ...], str, int]] = set()  # sizes, methods, colours that this process has compiled for
 
 

@@ -12,11 +12,14 @@ from diffquant.console import UsageError
 from diffquant.metrics import METRICS
 
 # Whether higher is better, of metrics that a file of peers may hold without `METRICS` knowing them.
-ELSEWHERE = {"butteraugli_3norm": False, "flip": False, "dssim": False}
+ELSEWHERE = {"dssim": False}
 COSTS = ("bytes", "seconds")  # shown, but no ranking: what is small or fast may look bad
 ALIASES = {"png_bytes_oxipng": "bytes", "cpu_s": "seconds"}  # what files of peers call them
 
+OURS = "diffquant-"  # and the preset: the name of a method
+
 Scores = dict[str, dict[str, dict[str, float]]]  # method -> image -> metric or cost -> value
+Means = dict[str, dict[str, float]]  # method -> metric or cost -> value
 
 
 class Row(NamedTuple):
@@ -54,6 +57,19 @@ def read_rows(path: Path, text: str, method: str) -> list[Row]:
     return rows
 
 
+def read_file(path: Path, method: str) -> list[Row]:
+    """Rows of a file of that kind.
+
+    Raises:
+        UsageError: it is no such CSV.
+        OSError: it cannot be read.
+    """
+    try:
+        return read_rows(path, path.read_text(encoding="utf-8"), method)
+    except UnicodeDecodeError:
+        raise UsageError(f"{path}: found no text, expected a CSV") from None
+
+
 def scores_of(rows: Iterable[Row], k: int) -> Scores:
     """Scores at `k` colours; of rows for the same picture the last one. NaN is no score."""
     scores: Scores = {}
@@ -64,7 +80,7 @@ def scores_of(rows: Iterable[Row], k: int) -> Scores:
     return scores
 
 
-def means_of(scores: Scores, images: Sequence[str]) -> dict[str, dict[str, float]]:
+def means_of(scores: Scores, images: Sequence[str]) -> Means:
     """For each method that has all `images`: means over them of whatever it has for all of them."""
     complete = {method: [on[i] for i in images] for method, on in scores.items() if all(i in on for i in images)}
     return {
@@ -77,7 +93,9 @@ def tables(k: int, own: Scores, peers: Scores, images: Sequence[str]) -> str:
     """Markdown: means over `images` of all methods that have them all, then ours against the best peer."""
     ours, theirs = means_of(own, images), means_of(peers, images)
     names = [name for name in METRICS if _have(ours, name) and (_have(theirs, name) or not theirs)]
-    parts = [f"## {k} colours, {len(images)} image{'s' * (len(images) != 1)}", _means(ours, theirs, names)]
+    means = {**ours, **dict(sorted(theirs.items()))}
+    costs = [name for name in COSTS if _have(means, name)]
+    parts = [f"## {heading(k, images)}", means_table(means, names, costs)]
     if partial := sorted(peers.keys() - theirs.keys()):
         parts.append(f"Left out, since they lack some of these images: {', '.join(partial)}.")
     if theirs:
@@ -87,7 +105,32 @@ def tables(k: int, own: Scores, peers: Scores, images: Sequence[str]) -> str:
     return "\n\n".join(filter(None, parts)) + "\n"
 
 
-def _have(means: dict[str, dict[str, float]], name: str) -> bool:
+def heading(k: int, images: Sequence[str]) -> str:
+    """How many colours, how many images."""
+    return f"{k} colour{'s' * (k != 1)}, {len(images)} image{'s' * (len(images) != 1)}"
+
+
+def title(name: str) -> str:
+    """A metric's label and unit, and whether higher is better."""
+    label = " ".join(filter(None, (METRICS[name].label, METRICS[name].unit))) if name in METRICS else name
+    return f"{label} {'↑' if _higher(name) else '↓'}"
+
+
+def means_table(means: Means, names: Sequence[str], costs: Sequence[str]) -> str:
+    """Markdown: a row for each method, a column for each metric and cost; the best value of each metric in bold."""
+    best = {name: means[_best(_column(means, name), name)][name] for name in names}
+
+    def cell(values: dict[str, float], name: str) -> str:
+        if name not in values:
+            return "–"
+        text = _cell(name, values[name])
+        return f"**{text}**" if values[name] == best.get(name) else text
+
+    rows = [[method, *(cell(values, name) for name in (*names, *costs))] for method, values in means.items()]
+    return _markdown(["method", *map(title, names), *costs], rows)
+
+
+def _have(means: Means, name: str) -> bool:
     return any(name in values for values in means.values())
 
 
@@ -104,13 +147,8 @@ def _best(values: dict[str, float], name: str) -> str:
     return (max if _higher(name) else min)(values, key=values.__getitem__)
 
 
-def _column(means: dict[str, dict[str, float]], name: str) -> dict[str, float]:
+def _column(means: Means, name: str) -> dict[str, float]:
     return {method: values[name] for method, values in means.items() if name in values}
-
-
-def _title(name: str) -> str:
-    label = " ".join(filter(None, (METRICS[name].label, METRICS[name].unit))) if name in METRICS else name
-    return f"{label} {'↑' if _higher(name) else '↓'}"
 
 
 def _cell(name: str, value: float) -> str:
@@ -122,25 +160,9 @@ def _markdown(header: Sequence[str], rows: Iterable[Sequence[str]], left: int = 
     return "\n".join(f"| {' | '.join(cells)} |" for cells in (header, rule, *rows))
 
 
-def _means(ours: dict[str, dict[str, float]], theirs: dict[str, dict[str, float]], names: Sequence[str]) -> str:
-    """A row for each method, ours first; the best value of each metric in bold."""
-    means = {**ours, **dict(sorted(theirs.items()))}
-    best = {name: means[_best(_column(means, name), name)][name] for name in names}
-
-    def cell(values: dict[str, float], name: str) -> str:
-        if name not in values:
-            return "–"
-        text = _cell(name, values[name])
-        return f"**{text}**" if values[name] == best.get(name) else text
-
-    costs = [name for name in COSTS if _have(means, name)]
-    rows = [[method, *(cell(values, name) for name in (*names, *costs))] for method, values in means.items()]
-    return _markdown(["method", *map(_title, names), *costs], rows)
-
-
 def _duel(
-    ours: dict[str, dict[str, float]],
-    theirs: dict[str, dict[str, float]],
+    ours: Means,
+    theirs: Means,
     own: Scores,
     peers: Scores,
     names: Sequence[str],
@@ -157,7 +179,7 @@ def _duel(
             rows.append(
                 [
                     method,
-                    _title(name),
+                    title(name),
                     _cell(name, values[name]),
                     _cell(name, column[rival]),
                     rival,
@@ -168,8 +190,8 @@ def _duel(
     return _markdown(["ours", "metric", "mean", "best peer's", "best peer", "ratio", "images ahead"], rows, left=2)
 
 
-def _elsewhere(theirs: dict[str, dict[str, float]], names: Sequence[str]) -> str:
+def _elsewhere(theirs: Means, names: Sequence[str]) -> str:
     """The best peers by metrics that are not measured here."""
     best = [(name, _best(_column(theirs, name), name)) for name in names]
-    rows = [[_title(name), _cell(name, theirs[peer][name]), peer] for name, peer in best]
+    rows = [[title(name), _cell(name, theirs[peer][name]), peer] for name, peer in best]
     return _markdown(["not measured on ours", "best peer's", "best peer"], rows) if rows else ""

@@ -4,6 +4,7 @@ Oracles: NumPy on the files that it keeps; means, ratios and counts by hand from
 """
 
 import csv
+import importlib.util
 import io
 import os
 import signal
@@ -20,7 +21,9 @@ from diffquant.metrics import METRICS, Metric
 
 SCRIPTS = Path(__file__).parents[1] / "scripts"
 HEIGHT, WIDTH = 24, 40
-LIVE = ["live-pillow-mediancut-fs", "live-pillow-maxcoverage-kmeans5-fs"]
+FFMPEG = "live-ffmpeg-sierra2_4a"
+HAVE_FFMPEG = importlib.util.find_spec("imageio_ffmpeg") is not None
+LIVE = ["live-pillow-mediancut-fs", "live-pillow-maxcoverage-kmeans5-fs", *[FFMPEG] * HAVE_FFMPEG]
 
 
 @pytest.fixture(scope="session")
@@ -67,6 +70,19 @@ def script(monkeypatch):
     return benchmark_quality
 
 
+@pytest.fixture
+def live_peers(monkeypatch):
+    """The module of live peers, with nothing known of what is installed."""
+    monkeypatch.syspath_prepend(str(SCRIPTS))
+    import live_peers
+
+    live_peers._program.cache_clear()
+    live_peers._ffmpeg_program.cache_clear()
+    yield live_peers
+    live_peers._program.cache_clear()
+    live_peers._ffmpeg_program.cache_clear()
+
+
 def rows_of(path):
     return rows_in(path.read_text())
 
@@ -87,6 +103,7 @@ def test_rows_are_right_and_nothing_is_done_twice(benchmark, images, tmp_path):
     assert done.returncode == 0, done.stderr
     assert "benchmark_quality: live-pngquant-fs: skipped: found no pngquant on PATH that works" in done.stderr
     assert "benchmark_quality: live-imagemagick-fs: skipped: found no magick or convert" in done.stderr
+    assert (f"{FFMPEG}: skipped: found no imageio-ffmpeg (pip install" in done.stderr) is not HAVE_FFMPEG
     assert "## 4 colours, 2 images" in done.stdout
 
     results = out / "results.csv"
@@ -104,19 +121,20 @@ def test_rows_are_right_and_nothing_is_done_twice(benchmark, images, tmp_path):
     finished = results.read_text()
     half = finished[: finished.rindex(",")]  # the last row without its seconds and its end
     results.write_text(half)
-    assert benchmark(*arguments).stdout == done.stdout.replace(*shown_seconds(done.stdout, results, LIVE[1]))
+    assert benchmark(*arguments).stdout == done.stdout.replace(*shown_seconds(done.stdout, results, LIVE[-1]))
     resumed = results.read_text()
     *whole, last = finished.splitlines()
     assert resumed.splitlines()[:-1] == whole
     assert resumed.splitlines()[-1].rpartition(",")[0] == last.rpartition(",")[0]
 
+    new = ("psnr", "butteraugli_3norm", "flip")
     without = io.StringIO(newline="")
-    writer = csv.DictWriter(without, [name for name in rows["a", LIVE[0], 4] if name != "psnr"], extrasaction="ignore")
+    writer = csv.DictWriter(without, [name for name in rows["a", LIVE[0], 4] if name not in new], extrasaction="ignore")
     writer.writeheader()
     writer.writerows(rows_of(results).values())
     results.write_text(without.getvalue())
     assert benchmark(*arguments).returncode == 0
-    assert rows_of(results) == rows_in(resumed)  # seconds too: only psnr is new
+    assert rows_of(results) == rows_in(resumed)  # seconds too: only those metrics are new
 
 
 def shown_seconds(text, results, method):
@@ -196,16 +214,68 @@ def test_without_peers_the_tables_hold_ours_only(script, capsys, finished, tmp_p
 
 def test_metrics_are_compared_once_they_are_ours_and_shown_apart_before(script, monkeypatch):
     tables = sys.modules["quality_tables"]
-    own = {"ours": {"a": {"psnr": 30.0, "flip": 0.5}}}
-    peers = {"x": {"a": {"psnr": 20.0, "flip": 0.25}}, "y": {"a": {"psnr": 20.0, "flip": 0.75}}}
-    monkeypatch.delitem(METRICS, "flip", raising=False)
-    apart = "| flip ↓ | 0.25 | x |"
+    own = {"ours": {"a": {"psnr": 30.0, "dssim": 0.5}}}
+    peers = {"x": {"a": {"psnr": 20.0, "dssim": 0.25}}, "y": {"a": {"psnr": 20.0, "dssim": 0.75}}}
+    apart = "| dssim ↓ | 0.25 | x |"
     assert apart in tables.tables(4, own, peers, ["a"])
-    flip = Metric(function=lambda reference, decoded: 0.0, label="FLIP", higher_is_better=False, digits=3)
-    monkeypatch.setitem(METRICS, "flip", flip)
+    dssim = Metric(function=lambda reference, decoded: 0.0, label="DSSIM", higher_is_better=False, digits=3)
+    monkeypatch.setitem(METRICS, "dssim", dssim)
     text = tables.tables(4, own, peers, ["a"])
     assert apart not in text
-    assert "| ours | FLIP ↓ | 0.5 | 0.25 | x | 2.000 | 0 of 1 |" in text
+    assert "| ours | DSSIM ↓ | 0.5 | 0.25 | x | 2.000 | 0 of 1 |" in text
+
+
+def test_only_what_no_metric_of_ours_measures_is_shown_apart(script):
+    assert not sys.modules["quality_tables"].ELSEWHERE.keys() & METRICS.keys()
+
+
+# FFmpeg
+
+
+@pytest.mark.parametrize("k", [2, 4, 16, 256])
+def test_ffmpeg_gives_at_most_so_many_colours_and_dithers(live_peers, images, k):
+    pytest.importorskip("imageio_ffmpeg")
+    with Image.open(images / "a.png") as image:
+        result = np.asarray(live_peers.PEERS[FFMPEG](image, k))
+        source = np.asarray(image)
+    assert result.shape == source.shape
+    palette, indices = np.unique(result.reshape(-1, 3), axis=0, return_inverse=True)
+    assert k / 2 <= len(palette) <= k
+    nearest = np.argmin(np.sum((source.reshape(-1, 1, 3) - palette.astype(float)) ** 2, -1), -1)
+    assert np.mean(nearest != indices.ravel()) > 0.05  # error diffusion takes others too
+
+
+def test_ffmpeg_is_skipped_in_one_line_for_one_colour(live_peers):
+    names, lines = live_peers.available([1])
+    assert FFMPEG not in names[1]
+    assert f"{FFMPEG}: skipped: takes 2 to 256 colours, found 1" in lines
+
+
+@pytest.fixture
+def no_package(live_peers, monkeypatch, tmp_path):
+    """No imageio-ffmpeg, and nothing on PATH but this folder."""
+    monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    return tmp_path
+
+
+def test_ffmpeg_is_skipped_in_one_line_where_there_is_none(live_peers, no_package):
+    names, lines = live_peers.available([4, 8])
+    assert all(FFMPEG not in names[k] for k in (4, 8))
+    [line] = [line for line in lines if line.startswith(FFMPEG)]
+    reason = "found no imageio-ffmpeg (pip install imageio-ffmpeg), and found no ffmpeg on PATH that works"
+    assert line == f"{FFMPEG}: skipped: {reason}"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="the program is a shell script")
+def test_without_the_package_an_ffmpeg_on_path_will_do(live_peers, no_package, images):
+    program = no_package / "ffmpeg"
+    program.write_text('#!/bin/sh\nif [ "$1" = -version ]; then echo "ffmpeg version 0"; else exec /bin/cat; fi\n')
+    program.chmod(0o755)
+    names, _ = live_peers.available([4])
+    assert FFMPEG in names[4]
+    with Image.open(images / "a.png") as image:
+        np.testing.assert_array_equal(live_peers.PEERS[FFMPEG](image, 4), image)  # that program copies
 
 
 # Mistakes

@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from diffquant import color
-from diffquant.export import polish
+from diffquant.export import descent, polish
 from diffquant.export.lattice import LATTICE, Grid
 from diffquant.interfaces import Image, Scalar
 from diffquant.losses.base import Loss
@@ -71,6 +71,10 @@ class Polish:
     repair a neighbourhood's bias with the farthest colours, and keep that grain, they weigh in the unblurred error: by
     `detail`, falling to a hundredth of it over the first half of the `sweeps`; the second half does not. Stops early
     when fewer than `tolerance` of the pixels change. The last sweep uses the palette as the file rounds it.
+
+    Then `rounds` of descent under the weighted sum of all the losses, whatever they are (`diffquant.export.descent`).
+    With `shares` each loss is divided by its value before them, so that weights say how much each matters, whatever its
+    unit, the picture and the number of colours.
     """
 
     sweeps: int = 12
@@ -78,21 +82,47 @@ class Polish:
     tolerance: float = 0.002
     refit_steps: int = 2
     eye: BlurError | None = None
+    rounds: int = 0
+    shares: bool = False
 
     def __post_init__(self) -> None:
-        if self.sweeps < 1:
-            raise ValueError(f"Polish: found {self.sweeps} sweeps, expected at least 1")
+        if self.sweeps < 0 or self.rounds < 0 or self.sweeps + self.rounds == 0:
+            found = f"{self.sweeps} sweeps and {self.rounds} rounds"
+            raise ValueError(f"Polish: found {found}, expected none below 0, and at least 1 of either")
 
     def __call__(
         self, assignment: Any, palette: LearnedPalette, target: Image, losses: Sequence[Loss], *, key: jax.Array
     ) -> Iterator[Choice]:
-        """The likeliest entries, then a better choice after each sweep."""
+        """The likeliest entries, then a better choice after each sweep, and after some rounds."""
         eye = self.eye or next((loss for loss in losses if isinstance(loss, BlurError)), BlurError())
         grid = polish.grid_of(target.shape, eye)
-        colors, start = palette.linear(), assignment.mode()
-        yield 0.0, np.asarray(colors), np.asarray(start)
-        problem = _prepare(target, eye, grid)
-        indices, free = _split(start, grid), palette.is_free()
+        colors, index = palette.linear(), assignment.mode()
+        yield 0.0, np.asarray(colors), np.asarray(index)
+        problem, free = _prepare(target, index, colors, eye, grid), palette.is_free()
+        steps = self.sweeps + self.rounds
+        swept = self._sweep(index, colors, free, problem, eye, grid, key)
+        for done, colors, index in swept:
+            yield done / steps, np.asarray(colors), np.asarray(index)
+        if self.rounds == 0:
+            return
+        weights = descent.weights_of(losses, index, colors, target, relative=self.shares)
+        whole = descent.Problem(target, tuple(losses), weights, free, eye, grid, problem)
+        rounds = descent.descend(index, colors, whole, self.rounds, tolerance=self.tolerance, key=key)
+        for share, colors, index in rounds:
+            yield (self.sweeps + share * self.rounds) / steps, np.asarray(colors), np.asarray(index)
+
+    def _sweep(
+        self,
+        index: Int[Array, "h w"],
+        colors: Float[Array, "k 3"],
+        free: Float[np.ndarray, " k"],
+        problem: polish.Quadratic,
+        eye: BlurError,
+        grid: Grid,
+        key: jax.Array,
+    ) -> Iterator[tuple[int, Float[Array, "k 3"], Int[Array, "h w"]]]:
+        """After each sweep: sweeps done, palette, indices."""
+        indices = _split(index, grid)
         orders = np.random.default_rng(np.asarray(jax.random.key_data(key)).ravel())
         settled = False
         for done in range(1, self.sweeps + 1):
@@ -103,7 +133,7 @@ class Polish:
             steps = 0 if last else self.refit_steps
             detail = self._detail(done)
             indices, colors, changed = _sweep(indices, colors, free, problem, order, steps, detail, eye, grid)
-            yield done / self.sweeps, np.asarray(colors), np.asarray(_join(indices, grid))
+            yield done, colors, _join(indices, grid)
             settled = settled or (detail == 0 and float(changed) < self.tolerance)
             if last:
                 return
@@ -114,7 +144,11 @@ class Polish:
         return self.detail * 0.01 ** ((done - 1) / max(half - 1, 1)) if done <= half else 0.0
 
 
-_prepare = jax.jit(polish.quadratic, static_argnums=(1, 2))
+@functools.partial(jax.jit, static_argnums=(3, 4))
+def _prepare(
+    target: Image, index: Int[Array, "h w"], colors: Float[Array, "k 3"], eye: BlurError, grid: Grid
+) -> polish.Quadratic:
+    return polish.quadratic(target, jnp.moveaxis(colors[index], -1, 0), eye, grid)
 
 
 @functools.partial(jax.jit, static_argnums=1)

@@ -5,9 +5,10 @@ metric. With y the picture, x the target, B_s the blur of scale s and W_s the me
 
     Q = sum_s w_s sum_p e_s' W_s e_s,    e_s = B_s (y - x),
 
-OkLab's squared distance to first order. Moving one pixel's light by d changes it by exactly 2 d.g + d.A d, where
-g = sum_s w_s B_s W_s e_s and A is the pixel's own curvature. Pixels of one phase of a LATTICE x LATTICE grid move at
-once, each to the best of all colours; only they are evaluated. `e_s` is kept up to date by spreading the moves.
+OkLab's squared distance: to first order, or exactly so at the picture that W_s was measured with. Moving one pixel's
+light by d changes it by exactly 2 d.g + d.A d, where g = sum_s w_s B_s W_s e_s and A is the pixel's own curvature.
+Pixels of one phase of a LATTICE x LATTICE grid move at once, each to the best of all colours; only they are evaluated.
+`e_s` is kept up to date by spreading the moves.
 """
 
 from typing import Any, NamedTuple
@@ -20,11 +21,11 @@ from diffquant import color
 from diffquant.export.lattice import LATTICE, Grid, bands_of, gather, spread
 from diffquant.interfaces import Image, Scalar
 from diffquant.losses.blur import BlurError
-from diffquant.signal.filters import blur
+from diffquant.signal.filters import Kernel, blur, energy
 
 
 class Scale(NamedTuple):
-    """One width of the eye: banded blur of both axes by phase, weighted metric (in the frame), and the kernel."""
+    """One width of the eye: banded blur of both axes by phase, and weighted metric (in the frame)."""
 
     rows: Float[Array, "p m t"]
     columns: Float[Array, "p n t"]
@@ -36,27 +37,35 @@ class Quadratic(NamedTuple):
 
     target: Float[Array, "3 h w"]
     scales: tuple[Scale, ...]
-    curvature: Float[Array, "p p 6 m n"]
-    raw: Float[Array, "6 h w"]  # metric of the unblurred error, for `detail`
+    curvature: Float[Array, "p p 6 m n"]  # of the blurred scales
+    local: Float[Array, "6 h w"]  # weighted metric of the unblurred error: the scales of width 0
+    raw: Float[Array, "6 h w"]  # OkLab's, for `detail`
 
 
-def quadratic(target: Image, eye: BlurError, grid: Grid) -> Quadratic:
-    """Q for this `target` under this `eye`."""
-    scales = tuple(
-        Scale(*bands_of(grid, kernel), grid.frame(weight * eye.metric(blur(target, kernel))))
-        for weight, kernel in eye.scales()
-    )
-    return Quadratic(target, scales, grid.split(eye.curvature(target)), eye.metric(target))
+def _blurred(eye: BlurError) -> list[Kernel]:
+    """Kernels of the scales that blur at all."""
+    return [kernel for kernel, *_ in eye.scales() if len(kernel) > 1]
+
+
+def quadratic(target: Image, shown: Image | None, eye: BlurError, grid: Grid) -> Quadratic:
+    """Q for this `target` under this `eye`: to first order, or so that it is exact for the picture `shown`."""
+    forms = eye.forms(target, shown)
+    blurred = [(kernel, form) for kernel, form in forms if len(kernel) > 1]
+    nothing = jnp.zeros((6, *target.shape[1:]))
+    scales = tuple(Scale(*bands_of(grid, kernel), grid.frame(form)) for kernel, form in blurred)
+    curvature = sum((energy(form, kernel) for kernel, form in blurred), nothing)
+    local = sum((form for kernel, form in forms if len(kernel) == 1), nothing)
+    return Quadratic(target, scales, grid.split(curvature), local, color.oklab_metric(target))
 
 
 def grid_of(shape: tuple[int, ...], eye: BlurError) -> Grid:
     """The frame that the largest kernel of `eye` needs around an image [c h w]."""
-    reach = max(len(kernel) // 2 for _, kernel in eye.scales())
+    reach = max((len(kernel) // 2 for kernel in _blurred(eye)), default=0)
     return Grid(shape[1], shape[2], -(-reach // LATTICE) * LATTICE)
 
 
 def _errors(picture: Image, problem: Quadratic, eye: BlurError, grid: Grid) -> tuple[Float[Array, "3 H W"], ...]:
-    return tuple(grid.frame(blur(picture - problem.target, kernel)) for _, kernel in eye.scales())
+    return tuple(grid.frame(blur(picture - problem.target, kernel)) for kernel in _blurred(eye))
 
 
 def _weigh(metric: Float[Array, "6 H W"], error: Float[Array, "3 H W"]) -> Float[Array, "3 H W"]:
@@ -90,25 +99,19 @@ def sweep(
 
     `detail` weighs the unblurred error, added to Q: it keeps pixels near their own colour.
     """
-    raw, target = grid.split(problem.raw), grid.split(problem.target)
+    local, target = grid.split(problem.local + detail * problem.raw), grid.split(problem.target)
     picture = grid.join(jnp.moveaxis(palette[indices], -1, 2))
 
     def phase(i: Array, state: tuple[Array, tuple[Array, ...]]) -> tuple[Array, tuple[Array, ...]]:
         indices, errors = state
         at = (order[i] // LATTICE, order[i] % LATTICE)
-        gradient = sum(
-            gather(
-                _weigh(grid.window(scale.metric, at), grid.window(error, at)),
-                (scale.rows[at[0]], scale.columns[at[1]]),
-                grid,
-            )
-            for scale, error in zip(problem.scales, errors, strict=True)
-        )
         old = indices[at]
         light = jnp.moveaxis(palette[old], -1, 0)
-        curvature, own = problem.curvature[at], detail * raw[at]
-        pull = _weigh(curvature, light) + _weigh(own, target[at])
-        new = _best(2 * (gradient - pull), curvature + own, palette)
+        pull = _weigh(problem.curvature[at], light) + _weigh(local[at], target[at])
+        for scale, error in zip(problem.scales, errors, strict=True):
+            weighed = _weigh(grid.window(scale.metric, at), grid.window(error, at))
+            pull -= gather(weighed, (scale.rows[at[0]], scale.columns[at[1]]), grid)
+        new = _best(-2 * pull, problem.curvature[at] + local[at], palette)
         moves = jnp.moveaxis(palette[new], -1, 0) - light
         updated = []
         for scale, error in zip(problem.scales, errors, strict=True):
@@ -127,7 +130,9 @@ def loss(
     """Q of a hard picture, per pixel."""
     picture = grid.join(jnp.moveaxis(palette[indices], -1, 2))
     errors = _errors(picture, problem, eye, grid)
-    terms = [jnp.sum(e * _weigh(scale.metric, e)) for e, scale in zip(errors, problem.scales, strict=True)]
+    error = picture - problem.target
+    terms = [jnp.sum(error * _weigh(problem.local, error))]
+    terms += [jnp.sum(e * _weigh(scale.metric, e)) for e, scale in zip(errors, problem.scales, strict=True)]
     return jnp.sum(jnp.stack(terms)) / (grid.h * grid.w)
 
 
@@ -143,25 +148,33 @@ def refit(
 ) -> Float[Array, "k 3"]:
     """The palette that minimises Q for these indices: least squares by a few steps of conjugate gradients.
 
-    Entries whose `free` is 0 stay. Preconditioned with the curvature of each entry's pixels, taken alone.
+    Entries whose `free` is 0 stay.
     """
-    flat = grid.join(indices[:, :, None])[0].reshape(-1)
-    k = palette.shape[0]
+    index = grid.join(indices[:, :, None])[0]
+    problem = problem._replace(local=problem.local + detail * problem.raw)
+    slope = by_entry(_slope(_picture(palette, index) - problem.target, problem, eye, grid), index, len(palette))
+    return jnp.clip(palette + newton_step(-slope * free[:, None], index, free, problem, eye, grid, steps), 0.0, 1.0)
 
-    def gather_entries(planes: Float[Array, "c h w"]) -> Float[Array, "k c"]:
-        return jax.ops.segment_sum(planes.reshape(planes.shape[0], -1).T, flat, num_segments=k)
 
-    def gradient(light: Float[Array, "3 h w"]) -> Float[Array, "k 3"]:
-        total = detail * _weigh(problem.raw, light) + sum(
-            blur(_weigh(grid.crop(scale.metric), blur(light, kernel)), kernel)
-            for scale, (_, kernel) in zip(problem.scales, eye.scales(), strict=True)
-        )
-        return gather_entries(total) * free[:, None]
+def newton_step(
+    pull: Float[Array, "k 3"],
+    index: Int[Array, "h w"],
+    free: Float[Array, " k"],
+    problem: Quadratic,
+    eye: BlurError,
+    grid: Grid,
+    steps: Int[Array, ""] | int,
+) -> Float[Array, "k 3"]:
+    """Move of the palette that answers to `pull`, minus half the slope of a loss that bends as Q does.
 
-    def picture(colors: Float[Array, "k 3"]) -> Float[Array, "3 h w"]:
-        return jnp.moveaxis(colors[flat].reshape(grid.h, grid.w, 3), -1, 0)
+    Conjugate gradients, preconditioned with the curvature of each entry's pixels, taken alone.
+    """
 
-    own = gather_entries(grid.join(problem.curvature) + detail * problem.raw)
+    def bent(direction: Float[Array, "k 3"]) -> Float[Array, "k 3"]:
+        light = _slope(_picture(direction, index), problem, eye, grid)
+        return by_entry(light, index, len(direction)) * free[:, None]
+
+    own = by_entry(grid.join(problem.curvature) + problem.local, index, len(pull))
     blocks = jnp.stack([own[:, [0, 1, 2]], own[:, [1, 3, 4]], own[:, [2, 4, 5]]], axis=1)
     scale = jnp.maximum(jnp.trace(blocks, axis1=1, axis2=2), 1e-12)
     inverse = jnp.linalg.inv(blocks + 1e-3 * scale[:, None, None] * jnp.eye(3)[None])
@@ -170,16 +183,32 @@ def refit(
         return jnp.einsum("kij,kj->ki", inverse, residual)
 
     def step(_: Any, state: tuple[Array, ...]) -> tuple[Array, ...]:
-        colors, residual, direction, power = state
-        image = gradient(picture(direction))
+        move, residual, direction, power = state
+        image = bent(direction)
         length = power / jnp.maximum(jnp.vdot(direction, image), 1e-30)
         residual = residual - length * image
         conditioned = precondition(residual)
         remaining = jnp.vdot(residual, conditioned)
         turned = conditioned + remaining / jnp.maximum(power, 1e-30) * direction
-        return colors + length * direction, residual, turned, remaining
+        return move + length * direction, residual, turned, remaining
 
-    residual = -gradient(picture(palette) - problem.target)
-    conditioned = precondition(residual)
-    start = (palette, residual, conditioned, jnp.vdot(residual, conditioned))
-    return jnp.clip(jax.lax.fori_loop(0, steps, step, start)[0], 0.0, 1.0)
+    conditioned = precondition(pull)
+    start = (jnp.zeros_like(pull), pull, conditioned, jnp.vdot(pull, conditioned))
+    return jax.lax.fori_loop(0, steps, step, start)[0]
+
+
+def by_entry(planes: Float[Array, "c h w"], index: Int[Array, "h w"], entries: int) -> Float[Array, "k c"]:
+    """Sums over the pixels of each palette entry."""
+    return jax.ops.segment_sum(planes.reshape(planes.shape[0], -1).T, index.reshape(-1), num_segments=entries)
+
+
+def _picture(palette: Float[Array, "k 3"], index: Int[Array, "h w"]) -> Float[Array, "3 h w"]:
+    return jnp.moveaxis(palette[index], -1, 0)
+
+
+def _slope(error: Float[Array, "3 h w"], problem: Quadratic, eye: BlurError, grid: Grid) -> Float[Array, "3 h w"]:
+    """Half the slope of Q in a picture that is off by `error`."""
+    total = _weigh(problem.local, error)
+    for scale, kernel in zip(problem.scales, _blurred(eye), strict=True):
+        total += blur(_weigh(grid.crop(scale.metric), blur(error, kernel)), kernel)
+    return total

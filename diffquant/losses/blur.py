@@ -8,10 +8,13 @@ from jaxtyping import Array, Float
 from diffquant import color
 from diffquant.interfaces import Image, Rendered, Scalar
 from diffquant.losses.base import Loss
-from diffquant.losses.reconstruction import Space, squared_difference
+from diffquant.losses.reconstruction import Space
 from diffquant.signal.filters import Kernel, blur, energy, gaussian_kernel
 
 TRUNCATE = 3.0  # sigmas; the rest of a Gaussian weighs 0.3 %
+NEAR = gaussian_kernel(1.5)  # pixels: where contrast hides an error
+
+Form = Float[Array, "6 h w"]  # a quadratic form at every pixel: upper triangle
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -21,44 +24,86 @@ class BlurError(Loss):
     Blurred in linear light, judged in `space`, per pixel. The expectation is the blurred error of the expected image
     plus the variance that the blur lets pass; exact for independent pixels in linear light, to first order in OkLab
     (metric at the blurred target). `variance` multiplies that second term: 1 is the derived value.
+
+    An eye sees fine detail of lightness far better than of hue, and neither where the picture is busy. At each scale
+    `chroma` multiplies the error of OkLab's a and b; `masking` is the contrast (standard deviation of the target's
+    lightness within about 1.5 pixels) at which an error counts half. None: 1 everywhere, and no masking.
     """
 
     sigmas: tuple[float, ...] = (0.5, 1.0, 2.0)  # pixels
     weights: tuple[float, ...] = (0.2, 0.4, 1.0)
+    chroma: tuple[float, ...] | None = None
+    masking: tuple[float, ...] | None = None  # OkLab lightness; 0: none
     variance: float = 1.0
     space: Space = "oklab"
 
     def __post_init__(self) -> None:
-        if len(self.sigmas) != len(self.weights) or not self.sigmas:
-            raise ValueError(
-                f"BlurError: found {len(self.sigmas)} sigmas and {len(self.weights)} weights, expected one weight each"
-            )
-        if min(self.sigmas) < 0 or min(self.weights) < 0:
-            raise ValueError(f"BlurError: found {self.sigmas} with weights {self.weights}, expected none below 0")
+        lists = {"weights": self.weights, "chroma": self.chroma, "masking": self.masking}
+        for name, values in lists.items():
+            if values is None:
+                continue
+            if len(self.sigmas) != len(values) or not self.sigmas:
+                raise ValueError(
+                    f"BlurError: found {len(self.sigmas)} sigmas and {len(values)} {name}, expected one {name} each"
+                )
+            if min(self.sigmas) < 0 or min(values) < 0:
+                raise ValueError(f"BlurError: found {self.sigmas} with {name} {values}, expected none below 0")
+        if self.space != "oklab" and self.chroma is not None:
+            raise ValueError(f"BlurError: found chroma {self.chroma} in linear light, expected it in OkLab only")
 
-    def scales(self) -> list[tuple[float, Kernel]]:
-        """Weight and kernel of each scale."""
+    def scales(self) -> list[tuple[Kernel, float, float, float]]:
+        """Kernel, weight, factor of chroma and masking contrast of each scale."""
         kernels = [gaussian_kernel(sigma, TRUNCATE) for sigma in self.sigmas]
-        return list(zip(self.weights, kernels, strict=True))
+        ones, zeros = (1.0,) * len(kernels), (0.0,) * len(kernels)
+        return list(zip(kernels, self.weights, self.chroma or ones, self.masking or zeros, strict=True))
 
-    def metric(self, blurred: Image) -> Float[Array, "6 h w"]:
-        """Quadratic form that turns a small error of blurred light into a squared error in `space`."""
-        if self.space == "oklab":
-            return color.oklab_metric(blurred)
-        identity = jnp.array([float(i == j) for i, j in color.UPPER], blurred.dtype)
-        return jnp.broadcast_to(identity[:, None, None], (6, *blurred.shape[1:]))
+    def forms(self, target: Image, shown: Image | None = None) -> list[tuple[Kernel, Form]]:
+        """Kernels, and what turns an error of light so blurred into a weighted squared error, at each pixel.
 
-    def curvature(self, target: Image) -> Float[Array, "6 h w"]:
+        To first order; but exactly for the error of the picture `shown`, if there is one.
+        """
+        contrast = self._squared_contrast(target)
+        forms = []
+        for kernel, weight, chroma, masking in self.scales():
+            if self.space == "oklab":
+                seen = None if shown is None else blur(shown, kernel)
+                form = weight * color.oklab_metric(blur(target, kernel), chroma, seen)
+            else:
+                identity = jnp.array([weight * (i == j) for i, j in color.UPPER], target.dtype)
+                form = jnp.broadcast_to(identity[:, None, None], (6, *target.shape[1:]))
+            forms.append((kernel, form * _visible(contrast, masking) if masking else form))
+        return forms
+
+    def curvature(self, target: Image) -> Form:
         """What a unit change of one pixel's light costs, by itself: a quadratic form at every pixel."""
-        terms = [weight * energy(self.metric(blur(target, kernel)), kernel) for weight, kernel in self.scales()]
+        terms = [energy(form, kernel) for kernel, form in self.forms(target)]
         return sum(terms[1:], terms[0])
 
     def __call__(self, rendered: Rendered, target: Image) -> Scalar:
         """Blind to detail finer than the smallest sigma."""
-        bias = sum(
-            weight * squared_difference(blur(rendered.image, kernel), blur(target, kernel), self.space)
-            for weight, kernel in self.scales()
-        )
+        contrast = self._squared_contrast(target)
+        split = color.oklab_planes if self.space == "oklab" else list
+        bias = jnp.zeros(())
+        for kernel, weight, chroma, masking in self.scales():
+            first, *others = (
+                jnp.square(p - q)
+                for p, q in zip(split(blur(rendered.image, kernel)), split(blur(target, kernel)), strict=True)
+            )
+            error = first + chroma * (others[0] + others[1])
+            bias += weight * jnp.mean(error * _visible(contrast, masking) if masking else error)
         if self.variance == 0:
-            return jnp.asarray(bias)
+            return bias
         return bias + self.variance * jnp.mean(color.symmetric_inner(self.curvature(target), rendered.covariance))
+
+    def _squared_contrast(self, target: Image) -> Float[Array, "..."]:
+        """Variance of the target's lightness near each pixel; nothing where no scale is masked."""
+        if not any(self.masking or ()):
+            return jnp.zeros(())
+        lightness = color.oklab_planes(target)[0]
+        mean, square = blur(jnp.stack([lightness, jnp.square(lightness)]), NEAR)
+        return jnp.maximum(square - jnp.square(mean), 0)
+
+
+def _visible(squared_contrast: Float[Array, "h w"], masking: float) -> Float[Array, "h w"]:
+    """Weight of an error near such contrast: 1 on a flat field, half at contrast `masking`."""
+    return 1 / (1 + squared_contrast / masking**2)
