@@ -119,13 +119,17 @@ def oklab_metric(linear: Planes, chroma: float = 1.0, other: Planes | None = Non
 
     `d W d` is the squared OkLab difference that a small change d of linear light makes. Of a and b it counts `chroma`.
     With the chord's slopes from `linear` to `other` instead of the tangent's, it is exactly their squared difference
-    for d = other - linear.
+    for d = other - linear, unless one of them is as good as black.
     """
     xp = _namespace(linear)
     floor = TOE ** (1 / 3)
-    roots = [xp.maximum(cube_root(cone), floor) for cone in _mix(LMS_FROM_LINEAR, linear)]
-    ends = roots if other is None else [xp.maximum(cube_root(c), floor) for c in _mix(LMS_FROM_LINEAR, other)]
-    slopes = [1 / (r * r + r * e + e * e) for r, e in zip(roots, ends, strict=True)]
+    roots = [cube_root(cone) for cone in _mix(LMS_FROM_LINEAR, linear)]
+    ends = roots if other is None else [cube_root(cone) for cone in _mix(LMS_FROM_LINEAR, other)]
+    slopes = []
+    for root, end in zip(roots, ends, strict=True):
+        toe = xp.maximum(root, end) < floor
+        root, end = xp.maximum(root, floor), xp.maximum(end, floor)
+        slopes.append(xp.where(toe, TOE ** (-2 / 3), 1 / (root * root + root * end + end * end)))
     products = [slopes[m] * slopes[n] for m, n in UPPER]
     return xp.stack(_mix(_metric_matrix(chroma), products))
 

@@ -71,7 +71,7 @@ class BlurError(Loss):
             else:
                 identity = jnp.array([weight * (i == j) for i, j in color.UPPER], target.dtype)
                 form = jnp.broadcast_to(identity[:, None, None], (6, *target.shape[1:]))
-            forms.append((kernel, form * _visible(contrast, masking) if masking else form))
+            forms.append((kernel, form * _visible(contrast, masking)[None] if masking else form))
         return forms
 
     def curvature(self, target: Image) -> Form:
