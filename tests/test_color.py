@@ -1,7 +1,9 @@
+import hypothesis
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from hypothesis import strategies as st
 from jax.test_util import check_grads
 
 from diffquant import color
@@ -114,6 +116,34 @@ def test_the_metric_measures_small_differences():
     expected = ((reference(linear + change) - reference(linear)) ** 2).sum(axis=0)
     measured = sum(change * color.apply_symmetric(color.oklab_metric(linear), change))
     np.testing.assert_allclose(measured, expected, rtol=2e-3)
+
+
+LIGHTS = st.lists(st.floats(0.005, 1), min_size=3, max_size=3).map(lambda light: np.array(light)[:, None])
+
+
+@hypothesis.settings(max_examples=100, deadline=None)
+@hypothesis.given(LIGHTS, LIGHTS, st.floats(0, 2))
+def test_the_metric_between_two_colours_gives_their_exact_squared_difference(one, other, chroma):
+    lightness, a, b = (reference(one) - reference(other))[:, 0] ** 2
+    change = other - one
+    for first, second in ((one, other), (other, one)):
+        measured = sum(change * color.apply_symmetric(color.oklab_metric(first, chroma, second), change))
+        np.testing.assert_allclose(measured, lightness + chroma * (a + b), rtol=1e-9, atol=1e-14)
+
+
+def test_the_metric_between_equal_colours_is_the_local_one():
+    linear = np.random.default_rng(0).uniform(0.005, 1, (3, 50))
+    for chroma in (0.0, 0.3, 1.0):
+        np.testing.assert_allclose(color.oklab_metric(linear, chroma, linear), color.oklab_metric(linear, chroma))
+
+
+def test_the_metric_between_colours_is_the_same_in_jax_and_finite_at_black():
+    one = np.repeat(COLORS, COLORS.shape[1], axis=1)
+    other = np.tile(COLORS, COLORS.shape[1])
+    expected = color.oklab_metric(one.astype(float), 0.4, other.astype(float))
+    assert np.isfinite(expected).all()
+    found = jax.jit(lambda x, y: color.oklab_metric(x, 0.4, y))(jnp.asarray(one), jnp.asarray(other))
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5 * np.abs(expected).max(axis=0).min())
 
 
 def test_gradients_of_oklab_match_finite_differences():

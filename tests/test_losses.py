@@ -172,11 +172,82 @@ def test_blur_error_in_oklab_is_the_papers_formula_in_numpy():
     assert float(certainly) == pytest.approx(bias, rel=1e-4)
 
 
-def test_blur_error_refuses_widths_without_weights():
-    with pytest.raises(ValueError, match="found 2 sigmas and 1 weights"):
-        BlurError(sigmas=(1.0, 2.0), weights=(1.0,))
-    with pytest.raises(ValueError, match="expected none below 0"):
-        BlurError(sigmas=(1.0,), weights=(-1.0,))
+def test_blur_error_is_blind_to_hue_where_chroma_is_zero():
+    # The same lightness everywhere, other hues: two flat fields, and, unblurred, two textures.
+    rng = np.random.default_rng(5)
+    lightness, hues = rng.uniform(0.5, 0.7, (1, *SHAPE)), rng.uniform(-0.06, 0.06, (2, 2, *SHAPE))
+    textures = [color.linear_from_oklab(np.concatenate([lightness, hue])) for hue in hues]
+    fields = [np.broadcast_to(texture[:, :1, :1], texture.shape) for texture in textures]
+    for sigmas, (image, target) in (((0.0,), textures), ((0.0, 1.0, 2.0), fields)):
+        weights = (1.0,) * len(sigmas)
+        image, target = jnp.asarray(image, jnp.float32), jnp.asarray(target, jnp.float32)
+        change = hues[0] - hues[1] if len(sigmas) == 1 else (hues[0] - hues[1])[:, :1, :1]
+        expected = len(sigmas) * (change**2).sum(axis=0).mean()
+        for chroma in (0.0, 0.3):
+            eye = BlurError(sigmas=sigmas, weights=weights, chroma=(chroma,) * len(sigmas))
+            assert float(scored(eye, certain(image), target)) == pytest.approx(chroma * expected, rel=1e-4, abs=1e-8)
+
+
+def test_chroma_also_weighs_the_variance_of_hue():
+    # A colour and its opposite hue, mixed: their mean is grey, and all variance is of a and b.
+    sides = color.linear_from_oklab(np.array([[0.6, 0.6], [0.01, -0.01], [0.01, -0.01]]))
+    rendered = soft(sides.T, np.full((*SHAPE, 2), 0.5))
+    target = rendered.image
+    noise = [
+        float(scored(BlurError(sigmas=(0.0,), weights=(1.0,), chroma=(chroma,)), rendered, target))
+        for chroma in (0.0, 0.5, 1.0)
+    ]
+    assert noise[2] == pytest.approx(2 * 0.01**2, rel=0.01)
+    assert noise[1] == pytest.approx(0.5 * noise[2], rel=0.01)
+    assert noise[0] == pytest.approx(0, abs=1e-3 * noise[2])
+
+
+@pytest.mark.parametrize("certainly", [True, False], ids=["bias", "variance"])
+def test_masking_halves_the_weight_of_an_error_at_that_contrast(certainly):
+    # Columns alternate between two lightnesses: far from the border their standard deviation is half the difference,
+    # since the mean within 1.5 pixels sees nothing so fine. The error is in the middle.
+    contrast, h, w = 0.05, 21, 30
+    lightness = np.broadcast_to(0.6 + contrast * (-1.0) ** np.arange(w), (h, w))
+    target = jnp.asarray(color.linear_from_oklab(np.stack([lightness, 0 * lightness, 0 * lightness])), jnp.float32)
+    middle = (slice(None), slice(9, 12), slice(14, 16))
+    if certainly:
+        rendered = certain(target.at[middle].add(0.02))
+    else:
+        rendered = dataclasses.replace(certain(target), covariance=certain(target).covariance.at[middle].set(0.01))
+    eye = BlurError(sigmas=(0.0, 0.5), weights=(0.3, 1.0))
+    whole = float(scored(eye, rendered, target))
+    masked = float(scored(dataclasses.replace(eye, masking=(contrast, contrast)), rendered, target))
+    assert masked == pytest.approx(0.5 * whole, rel=1e-2)
+    third = float(scored(dataclasses.replace(eye, masking=(contrast / 2**0.5,) * 2), rendered, target))
+    assert third == pytest.approx(whole / 3, rel=1e-2)
+
+
+def test_nothing_is_masked_on_a_flat_picture():
+    target, rendered = flat((0.3, 0.2, 0.5), SHAPE), soft(*distribution(1))
+    eye = BlurError(sigmas=(0.0, 1.0), weights=(0.3, 1.0))
+    masked = dataclasses.replace(eye, masking=(0.03, 0.1))
+    assert float(scored(masked, rendered, target)) == pytest.approx(float(scored(eye, rendered, target)), rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"weights": (1.0,)}, "found 2 sigmas and 1 weights"),
+        ({"chroma": (1.0,)}, "found 2 sigmas and 1 chroma"),
+        ({"masking": (0.1, 0.1, 0.1)}, "found 2 sigmas and 3 masking"),
+        ({"sigmas": (), "weights": ()}, "found 0 sigmas and 0 weights"),
+        ({"weights": (1.0, -1.0)}, "expected none below 0"),
+        ({"sigmas": (1.0, -2.0)}, "expected none below 0"),
+        ({"chroma": (1.0, -1.0)}, r"chroma \(1.0, -1.0\), expected none below 0"),
+        ({"masking": (-0.1, 0.0)}, r"masking \(-0.1, 0.0\), expected none below 0"),
+        ({"chroma": (1.0, 1.0), "space": "linear"}, r"chroma \(1.0, 1.0\) in linear light"),
+    ],
+    ids=str,
+)
+def test_blur_error_refuses_settings_that_make_no_sense_in_one_line(settings, message):
+    with pytest.raises(ValueError, match=f"^BlurError: .*{message}") as refused:
+        BlurError(**{"sigmas": (1.0, 2.0), "weights": (1.0, 1.0)} | settings)
+    assert "\n" not in str(refused.value)
 
 
 @pytest.mark.parametrize("sigma", [1.0, 2.0])

@@ -10,12 +10,17 @@ import scipy.ndimage
 from diffquant import color
 from diffquant.export import polish
 from diffquant.export.lattice import LATTICE
+from diffquant.interfaces import Rendered
 from diffquant.losses import BlurError
 
 # A picture of at most 4x4 pixels has one pixel in each phase: there they move one at a time, whatever the eye's width.
 # With NARROW, whose blur reaches one pixel, pixels of a phase never meet.
 EYE = BlurError()
 NARROW = BlurError(sigmas=(0.4,), weights=(1.0,))
+# With an unblurred scale, and all that an eye may be blind to.
+PARTIAL = {"chroma": (0.02, 0.4), "masking": (0.03, 0.05)}
+FINE = BlurError(sigmas=(0.0, 0.4), weights=(0.3, 1.0), **PARTIAL)
+MIXED = BlurError(sigmas=(0.0, 1.9), weights=(0.15, 1.0), variance=0.0, **PARTIAL)
 PHASES = LATTICE * LATTICE
 K = 5
 
@@ -34,18 +39,31 @@ def some_indices(shape, seed=2):
     return np.random.default_rng(seed).integers(0, K, shape)
 
 
-class Dense:
-    """Q by its definition, in float64: the blurs are matrices, made by SciPy."""
+def shown(shape, seed):
+    """The picture of some indices [3 h w]; none for None."""
+    return None if seed is None else np.moveaxis(palette()[some_indices(shape, seed)], -1, 0).astype(float)
 
-    def __init__(self, shape, eye):
+
+class Dense:
+    """Q by its definition, in float64: the blurs are matrices, made by SciPy. Exact for the picture of `seed`."""
+
+    def __init__(self, shape, eye, seed=None):
         h, w = shape
         self.target = picture(shape).reshape(3, -1)
         self.scales = []
         impulses = np.eye(h * w).reshape(-1, h, w)
-        for weight, sigma in zip(eye.weights, eye.sigmas, strict=True):
+        lightness = color.oklab_from_linear(picture(shape))[0]
+        near = [scipy.ndimage.gaussian_filter(plane, 1.5, mode="reflect") for plane in (lightness, lightness**2)]
+        variance = np.maximum(near[1] - near[0] ** 2, 0).ravel()
+        ones, zeros = (1.0,) * len(eye.sigmas), (0.0,) * len(eye.sigmas)
+        chroma, masking = eye.chroma or ones, eye.masking or zeros
+        for weight, sigma, share, contrast in zip(eye.weights, eye.sigmas, chroma, masking, strict=True):
             blurred = scipy.ndimage.gaussian_filter(impulses, (0, sigma, sigma), mode="reflect", truncate=3.0)
             matrix = blurred.reshape(h * w, h * w)
-            metric = color.oklab_metric(self.target @ matrix)
+            seen = None if seed is None else shown(shape, seed).reshape(3, -1) @ matrix
+            metric = color.oklab_metric(self.target @ matrix, share, seen)
+            if contrast:
+                metric = metric / (1 + variance / contrast**2)
             full = np.empty((3, 3, h * w))
             for (i, j), entry in zip(color.UPPER, metric, strict=True):
                 full[i, j] = full[j, i] = weight * entry
@@ -89,10 +107,14 @@ class Dense:
 dense = functools.cache(Dense)
 
 
+_quadratic = jax.jit(polish.quadratic, static_argnums=(2, 3))
+
+
 @functools.cache
-def problem(shape, eye):
+def problem(shape, eye, seed=None):
     grid = polish.grid_of((3, *shape), eye)
-    return jax.jit(polish.quadratic, static_argnums=(1, 2))(jnp.asarray(picture(shape), jnp.float32), eye, grid), grid
+    at = None if seed is None else jnp.asarray(shown(shape, seed), jnp.float32)
+    return _quadratic(jnp.asarray(picture(shape), jnp.float32), at, eye, grid), grid
 
 
 _split = jax.jit(lambda indices, grid: grid.split(indices[None])[:, :, 0], static_argnums=1)
@@ -118,25 +140,41 @@ def refitted(indices, free, eye, steps, detail=0.0):
     return np.asarray(_refit(split(indices, grid), jnp.asarray(palette()), free, quadratic, eye, grid, steps, detail))
 
 
-def test_the_loss_is_the_dense_quadratic():
+@pytest.mark.parametrize(("eye", "measured"), [(EYE, None), (MIXED, None), (MIXED, 4)], ids=["EYE", "MIXED", "at"])
+def test_the_loss_is_the_dense_quadratic(eye, measured):
     shape = (9, 13)
-    quadratic, grid = problem(shape, EYE)
+    quadratic, grid = problem(shape, eye, measured)
     for seed in (2, 3):
         indices = some_indices(shape, seed)
-        got = _loss(split(indices, grid), jnp.asarray(palette()), quadratic, EYE, grid)
-        assert float(got) == pytest.approx(dense(shape, EYE).loss(indices, palette()), rel=1e-4)
+        got = _loss(split(indices, grid), jnp.asarray(palette()), quadratic, eye, grid)
+        assert float(got) == pytest.approx(dense(shape, eye, measured).loss(indices, palette()), rel=1e-4)
 
 
-@pytest.mark.parametrize("phase", [0, 6, 11])
-def test_a_phase_takes_the_best_colour_of_every_site_and_leaves_the_others(phase):
+def test_the_quadratic_is_the_eyes_own_loss_for_the_picture_that_it_was_measured_with():
+    shape, seed = (9, 13), 2
+    light = jnp.asarray(shown(shape, seed), jnp.float32)
+    nothing = jnp.zeros(shape)
+    rendered = Rendered(image=light, covariance=jnp.zeros((6, *shape)), entropy=nothing, bits=jnp.zeros(()))
+    expected = float(jax.jit(MIXED)(rendered, jnp.asarray(picture(shape), jnp.float32)))
+    found = {}
+    for measured in (seed, None):
+        quadratic, grid = problem(shape, MIXED, measured)
+        indices = split(some_indices(shape, seed), grid)
+        found[measured] = float(_loss(indices, jnp.asarray(palette()), quadratic, MIXED, grid))
+    assert found[seed] == pytest.approx(expected, rel=1e-4)
+    assert abs(found[None] - expected) > 0.01 * expected  # to first order it is another
+
+
+@pytest.mark.parametrize(("eye", "phase"), [(NARROW, 0), (NARROW, 6), (FINE, 11)], ids=["0", "6", "FINE-11"])
+def test_a_phase_takes_the_best_colour_of_every_site_and_leaves_the_others(eye, phase):
     shape, colors = (9, 13), palette()
     before = some_indices(shape)
-    after = swept(before, colors, NARROW, [phase] * PHASES)
+    after = swept(before, colors, eye, [phase] * PHASES)
     sites = np.zeros(shape, bool)
     sites[phase // LATTICE :: LATTICE, phase % LATTICE :: LATTICE] = True
     np.testing.assert_array_equal(after[~sites], before[~sites])
     for row, column in np.argwhere(sites):
-        losses = dense(shape, NARROW).best(before, colors, row, column)
+        losses = dense(shape, eye).best(before, colors, row, column)
         assert losses[after[row, column]] <= losses.min() + 1e-6 * losses.max()
 
 
@@ -200,18 +238,18 @@ def test_sweeps_of_a_wide_eye_end_far_below_where_they_began():
     assert exact.loss(indices, colors) < 0.5 * exact.loss(nearest, colors)
 
 
-@pytest.mark.parametrize("pinned", [0, 2])
-def test_refitting_gives_the_least_squares_palette_and_pinned_entries_stay(pinned):
+@pytest.mark.parametrize(("eye", "pinned"), [(EYE, 0), (EYE, 2), (MIXED, 2)], ids=["0", "2", "MIXED-2"])
+def test_refitting_gives_the_least_squares_palette_and_pinned_entries_stay(eye, pinned):
     shape, free = (9, 13), np.arange(K) >= pinned
     indices = some_indices(shape)
-    expected = dense(shape, EYE).refitted(indices, free)
+    expected = dense(shape, eye).refitted(indices, free)
     assert expected.min() > 0
     assert expected.max() < 1  # no clipping in the way
-    got = refitted(indices, free, EYE, 40)
+    got = refitted(indices, free, eye, 40)
     np.testing.assert_array_equal(got[:pinned], palette()[:pinned])
     np.testing.assert_allclose(got, expected, atol=2e-3)
-    few = refitted(indices, free, EYE, 4)
-    exact = dense(shape, EYE)
+    few = refitted(indices, free, eye, 4)
+    exact = dense(shape, eye)
     start, middle, end = (exact.loss(indices, colors) for colors in (palette(), few, expected))
     assert end <= middle < start
     assert middle - end < 0.1 * (start - end)

@@ -6,9 +6,10 @@ import jax.numpy as jnp
 import numpy as np
 import PIL.Image
 import pytest
+import scipy.ndimage
 
 from diffquant.api import quantize
-from diffquant.color import linear_from_srgb8
+from diffquant.color import linear_from_oklab, linear_from_srgb8, oklab_from_linear, srgb8_from_linear
 from diffquant.config import Config
 from diffquant.export import polish
 from diffquant.export.dither import AnyDither, Argmax, Polish, Sample
@@ -140,13 +141,59 @@ def test_polishing_ends_with_its_best_file():
     assert shares == [0, 0.25, 0.5, 0.75, 1]
     target = jnp.asarray(read(noise()).linear())
     grid = polish.grid_of(target.shape, EYE)
-    problem = polish.quadratic(target, EYE, grid)
+    problem = polish.quadratic(target, None, EYE, grid)
 
     def loss(artifact):
         indices = grid.split(jnp.asarray(artifact.indices, jnp.int32)[None])[:, :, 0]
         return float(polish.loss(indices, jnp.asarray(linear_from_srgb8(artifact.palette)), problem, EYE, grid))
 
     assert loss(seen[-1].artifact) < 0.9 * loss(seen[1].artifact)
+
+
+def test_rounds_follow_the_sweeps_and_each_counts_as_much():
+    seen = list(stages(read(noise()), config(Polish(sweeps=2, rounds=6, tolerance=0.0, eye=EYE))))
+    shares = [stage.share for stage in seen if stage.name == "harden"]
+    assert shares == sorted(shares)
+    assert {0, 1 / 8, 2 / 8, 1} <= set(shares)
+    light = [np.asarray(linear_from_srgb8(stage.artifact.decode()), float) for stage in seen if stage.artifact]
+    errors = [((picture - linear_from_srgb8(noise())) ** 2).sum(axis=-1).mean() for picture in light]
+    assert errors[-1] < errors[shares.index(2 / 8)]  # of the loss that is not the eye's
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 50)], ids=lambda shape: f"{shape[0]}x{shape[1]}")
+def test_rounds_without_sweeps_give_a_valid_file_of_any_size(shape):
+    white_and_black = ((255, 255, 255), (0, 0, 0))
+    settings = config(Polish(sweeps=0, rounds=4, eye=EYE), colors=2, pinned=white_and_black)
+    decoded = opened(compress(read(noise(shape)), settings).data)
+    assert decoded.shape == (*shape, 3)
+    assert colors_of(decoded) <= set(white_and_black)
+
+
+@pytest.mark.parametrize(("sweeps", "rounds"), [(0, 0), (-1, 4), (4, -1)])
+def test_polish_without_any_work_is_refused(sweeps, rounds):
+    with pytest.raises(ValueError, match=f"Polish: found {sweeps} sweeps and {rounds} rounds, expected"):
+        Polish(sweeps=sweeps, rounds=rounds)
+
+
+@pytest.mark.parametrize(("rounds", "excess", "codes"), [(0, 0.1, 15), (8, 0.02, 6)], ids=["0", "8"])
+def test_a_single_colour_is_near_the_best_one_for_the_eye(rounds, excess, codes):
+    # The oracle: with one scale and no variance the loss is least at the mean OkLab colour of the blurred target.
+    pixels = (noise().astype(float) ** 3 / 255**2).astype(np.uint8)  # mostly dark
+    eye = BlurError(sigmas=(0.75,), weights=(1.0,))
+    settings = config(Polish(sweeps=4, rounds=rounds, eye=eye), losses={"eye": eye}, colors=1)
+    (found,) = colors_of(opened(compress(read(pixels), settings).data))
+    light = linear_from_srgb8(np.moveaxis(pixels, -1, 0)).astype(float)
+    blurred = scipy.ndimage.gaussian_filter(light, (0, 0.75, 0.75), mode="reflect", truncate=3.0)
+    seen = oklab_from_linear(blurred).reshape(3, -1)
+
+    def loss(codes):
+        """Of a picture that has this one colour [3]."""
+        one = oklab_from_linear(linear_from_srgb8(np.array(codes, np.uint8)).astype(float)[:, None])
+        return ((seen - one) ** 2).sum(axis=0).mean()
+
+    best = srgb8_from_linear(linear_from_oklab(seen.mean(axis=1, keepdims=True)))[:, 0]
+    assert np.abs(np.array(found) - best.astype(float)).max() <= codes
+    assert loss(best) <= loss(found) <= (1 + excess) * loss(best)
 
 
 def test_polish_uses_the_first_blur_error_of_the_losses():

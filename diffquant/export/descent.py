@@ -248,7 +248,7 @@ def _propose(
 ) -> tuple[Index, Bool[Array, "h w"]]:
     """The best untried entry of the pixels that gain most among their neighbours, and which pixels those are."""
     light = jnp.moveaxis(colors[index], -1, 0)
-    stiff = 0.5 * caution * curvature
+    stiff = (0.5 * caution)[None] * curvature
 
     def better(best: tuple[Array, Array, Array], entry: Array) -> tuple[tuple[Array, Array, Array], None]:
         gain, choice, k = best
@@ -288,8 +288,9 @@ def _remember(
     tried: Int[Array, "t h w"], proposed: Index, chosen: Bool[Array, "h w"], changed: Bool[Array, "h w"]
 ) -> Int[Array, "t h w"]:
     """What was proposed is the last that was tried; near a change all is forgotten."""
-    tried = jnp.where(chosen, jnp.concatenate([proposed[None], tried[:-1]]), tried)
-    return jnp.where(_over(changed.astype(jnp.float32), REACH + 1, jax.lax.max, 0.0) > 0, -1, tried)
+    tried = jnp.where(chosen[None], jnp.concatenate([proposed[None], tried[:-1]]), tried)
+    near = _over(changed.astype(jnp.float32), REACH + 1, jax.lax.max, 0.0) > 0
+    return jnp.where(near[None], -1, tried)
 
 
 def _over(plane: Float[Array, "h w"], reach: int, operation: Callable[..., Any], start: float) -> Float[Array, "h w"]:
