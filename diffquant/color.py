@@ -121,6 +121,13 @@ def oklab_metric(linear: Planes, chroma: float = 1.0, other: Planes | None = Non
     With the chord's slopes from `linear` to `other` instead of the tangent's, it is exactly their squared difference
     for d = other - linear, unless one of them is as good as black.
     """
+    slopes = (_slopes if isinstance(linear, np.ndarray) else _traced_slopes)(linear, other)
+    products = [slopes[m] * slopes[n] for m, n in UPPER]
+    return _namespace(linear).stack(_mix(_metric_matrix(chroma), products))
+
+
+def _slopes(linear: Planes, other: Planes | None) -> list[Any]:
+    """Of the cube roots of the cone responses, along the chord from `linear` to `other` or along the tangent."""
     xp = _namespace(linear)
     floor = TOE ** (1 / 3)
     roots = [cube_root(cone) for cone in _mix(LMS_FROM_LINEAR, linear)]
@@ -130,8 +137,10 @@ def oklab_metric(linear: Planes, chroma: float = 1.0, other: Planes | None = Non
         toe = xp.maximum(root, end) < floor
         root, end = xp.maximum(root, floor), xp.maximum(end, floor)
         slopes.append(xp.where(toe, TOE ** (-2 / 3), 1 / (root * root + root * end + end * end)))
-    products = [slopes[m] * slopes[n] for m, n in UPPER]
-    return xp.stack(_mix(_metric_matrix(chroma), products))
+    return slopes
+
+
+_traced_slopes = jax.jit(_slopes)  # traced once for each shape, however many widths an eye has
 
 
 def apply_symmetric(triangle: Planes, planes: Planes) -> list[Any]:
