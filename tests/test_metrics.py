@@ -193,7 +193,7 @@ def test_metrics_are_symmetric_and_blind_to_mirroring_and_transposition(pair):
         metrics.measure(reference[::-1], decoded[::-1], SYMMETRIC),
         metrics.measure(np.swapaxes(reference, 0, 1), np.swapaxes(decoded, 0, 1), SYMMETRIC),
     ):
-        assert other == pytest.approx(there, rel=1e-4, abs=1e-5, nan_ok=True)
+        assert other == pytest.approx(there, rel=1e-4, abs=5e-5, nan_ok=True)  # S-CIELAB: L* to 100 in float32
 
 
 @hypothesis.given(pairs())
