@@ -1,26 +1,20 @@
 """The metric and the loss against libjxl 0.11's own program, their pieces against NumPy and SciPy."""
 
 import functools
-import json
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.ndimage
-from PIL import Image
+from pictures import PAIRS, certain, planes, read
 
-from diffquant.color import linear_from_srgb8
-from diffquant.interfaces import Rendered
 from diffquant.losses.butteraugli import Butteraugli
 from diffquant.metrics.butteraugli import butteraugli
 from diffquant.signal import malta
 from diffquant.signal.butteraugli import three_norm
 from diffquant.signal.opsin import smoothed
 
-GOLDEN = Path(__file__).parent / "golden"
-PAIRS = json.loads((GOLDEN / "golden.json").read_text())["pairs"]
 LOSS = Butteraugli()
 SIDES = (37, 50)  # two scales, the coarser of odd height and width
 
@@ -34,20 +28,10 @@ def crop(pair, h, w):
     return [read(f"{pair}_{role}.png")[40 : 40 + h, 60 : 60 + w] for role in ("ref", "dis")]
 
 
-def read(name):
-    return np.asarray(Image.open(GOLDEN / name).convert("RGB"))
-
-
-def planes(pixels):
-    return jnp.asarray(linear_from_srgb8(np.moveaxis(pixels, 2, 0)))
-
-
 @jax.jit
 @jax.value_and_grad
 def judged(image, target):
-    h, w = target.shape[1:]
-    rendered = Rendered(image=image, covariance=jnp.zeros((6, h, w)), entropy=jnp.zeros((h, w)), bits=jnp.zeros(()))
-    return LOSS(rendered, target)
+    return LOSS(certain(image), target)
 
 
 def distance(image, target):

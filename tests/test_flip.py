@@ -1,53 +1,29 @@
 """The metric and the loss: against NVIDIA's values, the paper's formulas as written, each other."""
 
-import json
 import math
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.ndimage
-from PIL import Image
+from pictures import PAIRS, alike, certain, planes, read
 
-from diffquant.color import LINEAR_OF_CODE, linear_from_srgb8
-from diffquant.interfaces import Rendered
+from diffquant.color import LINEAR_OF_CODE
 from diffquant.losses.flip import Flip
 from diffquant.metrics.flip import flip
 from diffquant.signal.bank import filter_bank
 from diffquant.signal.flip import PIXELS_PER_DEGREE, filters
 
-GOLDEN = Path(__file__).parent / "golden"
-PAIRS = json.loads((GOLDEN / "golden.json").read_text())["pairs"]
 SIZES = [(1, 1), (1, 6), (9, 4), (21, 20), (37, 50)]
-
-
-def read(name):
-    return np.asarray(Image.open(GOLDEN / name).convert("RGB"))
-
-
-def alike(seed, h, w):
-    """A smooth picture and the same with noise."""
-    rng = np.random.default_rng(seed)
-    reference = scipy.ndimage.gaussian_filter(rng.uniform(0, 255, (h, w, 3)), (2, 2, 0)) * 3 - 256
-    decoded = reference + rng.normal(0, 9, reference.shape)
-    return tuple(np.clip(np.rint(x), 0, 255).astype(np.uint8) for x in (reference, decoded))
 
 
 def noise(seed, h, w):
     return np.random.default_rng(seed).integers(0, 256, (h, w, 3), np.uint8)
 
 
-def planes(pixels):
-    return jnp.asarray(linear_from_srgb8(np.moveaxis(pixels, 2, 0)))
-
-
 def judge(image, target, loss=None):
-    h, w = target.shape[1:]
-    zero = jnp.zeros((h, w))
-    rendered = Rendered(image=image, covariance=jnp.zeros((6, h, w)), entropy=zero, bits=jnp.zeros(()))
-    return (loss or Flip())(rendered, target)
+    return (loss or Flip())(certain(image), target)
 
 
 judged = jax.jit(judge, static_argnums=2)

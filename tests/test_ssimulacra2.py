@@ -1,24 +1,19 @@
 """The metric and the loss: against libjxl's values, its formulas as written, each other."""
 
-import json
 import math
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.ndimage
-from PIL import Image
+from pictures import PAIRS, alike, certain, planes, read
 
 from diffquant import metrics
-from diffquant.color import LINEAR_OF_CODE, linear_from_srgb8
-from diffquant.interfaces import Rendered
+from diffquant.color import LINEAR_OF_CODE
 from diffquant.losses import Ssimulacra2
 from diffquant.signal.ssimulacra2 import KERNEL, WEIGHTS, points, scale_weights
 
-GOLDEN = Path(__file__).parent / "golden"
-PAIRS = json.loads((GOLDEN / "golden.json").read_text())["pairs"]
 ROUNDED = {
     "05_ref.png": 0.25
 }  # libjxl's float32 recursion; the same in float32 with fused multiply-adds is within 0.03
@@ -26,26 +21,8 @@ TAPS = [0.0, 0.0094144, 0.0360111, 0.1093354, 0.2129286, 0.2646211]  # of libjxl
 LOSS = Ssimulacra2()
 
 
-def read(name):
-    return np.asarray(Image.open(GOLDEN / name).convert("RGB"))
-
-
-def alike(seed, h, w):
-    """A smooth picture and the same with noise."""
-    rng = np.random.default_rng(seed)
-    reference = scipy.ndimage.gaussian_filter(rng.uniform(0, 255, (h, w, 3)), (2, 2, 0)) * 3 - 256
-    decoded = reference + rng.normal(0, 9, reference.shape)
-    return tuple(np.clip(np.rint(x), 0, 255).astype(np.uint8) for x in (reference, decoded))
-
-
-def planes(pixels):
-    return jnp.asarray(linear_from_srgb8(np.moveaxis(pixels, 2, 0)))
-
-
 def judge(image, target):
-    h, w = target.shape[1:]
-    rendered = Rendered(image=image, covariance=jnp.zeros((6, h, w)), entropy=jnp.zeros((h, w)), bits=jnp.zeros(()))
-    return LOSS(rendered, target)
+    return LOSS(certain(image), target)
 
 
 judged = jax.jit(judge)

@@ -1,10 +1,10 @@
 """Descent on hard indices under any differentiable losses: propose by slope and curvature, accept by the losses.
 
 With slope g in a pixel's light and curvature D along OkLab's axes, giving the pixel another entry changes the loss by
-about g.d + (d.D d) / 2, d being the move in light. In each round the pixels that would gain most, each
-the best within REACH of it, take their best entries all at once. Then the slope g' of the new picture tells what each
-has really brought: (g + g').d / 2, which is exact where the loss is quadratic along the way (the trapezoid rule), and
-summed over the pixels is the change of the loss. Pixels that brought nothing go back, and are more cautious next time.
+about g.d + (d.D d) / 2, d being the move in light. In each round the pixels that would gain most, each the best within
+REACH of it, take their best entries all at once. Then the slope g' of the new picture tells what each has really
+brought: (g + g').d / 2. Where the loss is quadratic along the way (the trapezoid rule) that is exact, and its sum over
+the pixels is the change of the loss. Pixels that brought nothing go back, and are more cautious next time.
 """
 
 import dataclasses
@@ -43,7 +43,7 @@ Weighted = tuple[Loss, ...]
 
 @dataclasses.dataclass(frozen=True)
 class Found:
-    """A hard picture and its loss, the weighted sum of `parts`."""
+    """A hard picture, its loss, and the slope of that."""
 
     index: Index
     colors: Colors
@@ -112,9 +112,10 @@ def descend(
 def _settle(
     best: Found, problem: Problem, rounds: int, tolerance: float, key: jax.Array
 ) -> Iterator[tuple[float, Index]]:
-    """Until no pixel gains by any of its TRIES most promising other entries, or for so many rounds: share, indices.
+    """Until every pixel has tried its TRIES most promising other entries, or for so many rounds: share, indices.
 
-    The slope is exact in every round. What failed is not tried again until a pixel near it has changed.
+    The slope is that of the picture as it is, in every round. What failed is not tried again until a pixel near it has
+    changed. Where the loss is far from quadratic, or a pixel has more than TRIES other entries, one may still help.
     """
     tried = jnp.full((TRIES, *best.index.shape), -1, jnp.int32)
     caution, nowhere = jnp.full(best.index.shape, BOLD), jnp.zeros(best.index.shape, bool)
