@@ -7,7 +7,9 @@ modules that users talk to, which answer wrong arguments themselves.
 import os
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
-os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "false"  # in the environment: commands that tests start obey too
+# In the environment, so that commands which tests start obey too.
+os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "false"
+os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "true"  # pictures are tiny: most of the time is the compiler's
 
 import jax
 import jaxtyping
@@ -20,5 +22,10 @@ typechecked = beartype(conf=BeartypeConf(is_pep484_tower=True))  # an int is a f
 CHECKED = [
     *("assignment", "color", "config", "export", "interfaces", "losses", "metrics", "palette", "pipelines", "report"),
     *("runner", "schedules", "signal", "training"),
-]
+    *(f"jpeg.{name}" for name in ("blocks", "curvature", "decoder", "descent", "encoder", "file", "geometry")),
+    *(
+        f"jpeg.{name}"
+        for name in ("judge", "markers", "prices", "profile", "rate", "sampling", "search", "size", "tables")
+    ),
+]  # of jpeg not what numba compiles: it could not keep it between runs
 jaxtyping.install_import_hook([f"diffquant.{module}" for module in CHECKED], f"{__name__}.typechecked")

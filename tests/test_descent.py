@@ -28,14 +28,6 @@ EYE = BlurError(sigmas=(0.0, 0.8), weights=(0.1, 1.0))
 SUMS = {"own": (OWN,), "coupled": (COUPLED,), "eye and structure": (EYE, Ssimulacra2())}
 
 
-@pytest.fixture
-def quick_compilation():
-    """For short runs: most of their time is XLA's."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
-
-
 def picture(seed=0):
     """Smooth colours away from black, in linear light [3 h w]."""
     noise = np.random.default_rng(seed).uniform(0, 1, (3, *SHAPE))
@@ -244,15 +236,14 @@ def test_a_long_descent_under_a_quadratic_loss_ends_where_no_single_change_impro
 
 
 def test_a_long_descent_under_any_losses_ends_where_hardly_a_single_change_improves():
-    # Shares are only estimates where a loss is not quadratic in light: a pixel that helps may be told that it does not.
     name = "eye and structure"
     share, colors, indices = descended(name, 6000, 1e-9)[-1]
     assert share < 1
     losses = after_every_single_change(SUMS[name], indices, colors)
     now = losses[np.arange(PIXELS), indices.ravel()]
     gains = 1 - losses.min(axis=1) / now
-    assert (gains > 1e-6).sum() <= 0.02 * PIXELS
-    assert gains.max() < 2e-3
+    assert (gains > 1e-6).sum() <= 1  # of 240 pixels: what lies farther than a pixel's memory reaches
+    assert gains.max() < 1e-4
 
 
 def test_pinned_entries_stay_and_the_others_move():
@@ -314,7 +305,7 @@ def steps_of(artifact, source):
 
 
 @pytest.mark.parametrize("beside", [{}, {"eye": EYE}], ids=["alone", "beside an eye"])
-def test_a_loss_from_elsewhere_is_lowered_with_nothing_else_touched(beside, quick_compilation):
+def test_a_loss_from_elsewhere_is_lowered_with_nothing_else_touched(beside):
     pixels = color.srgb8_from_linear(np.moveaxis(np.asarray(picture()), 0, -1))
     base = palette_config("best", colors=K)
     settings = {field.name: getattr(base, field.name) for field in dataclasses.fields(base)}

@@ -33,7 +33,7 @@ WINDOW = 4  # rounds between two looks at the loss itself, each followed by a st
 FRESH = 3  # windows between two measurements of the curvature
 BOLD = 0.2  # factor of the curvature while pixels settle: try what might help
 CAUTION, LEAST_CAUTION, MORE, LESS = 1.0, 0.5, 3.0, 0.7  # factor of a pixel's curvature, changed by failure and success
-TRIES = 3  # entries that a pixel remembers to have tried
+TRIES = 4  # entries that a pixel remembers to have tried
 TRIAL, FARTHEST = 0.002, 10.0  # light: the palette's trial step; trial steps in one
 
 Index = Int[Array, "h w"]
@@ -115,17 +115,17 @@ def _settle(
     """Until every pixel has tried its TRIES most promising other entries, or for so many rounds: share, indices.
 
     The slope is that of the picture as it is, in every round. What failed is not tried again until a pixel near it has
-    changed. Where the loss is far from quadratic, or a pixel has more than TRIES other entries, one may still help.
+    changed. Where changes far away matter, or a pixel has more than TRIES other entries, one may still help.
     """
     tried = jnp.full((TRIES, *best.index.shape), -1, jnp.int32)
     caution, nowhere = jnp.full(best.index.shape, BOLD), jnp.zeros(best.index.shape, bool)
     curvature, reach = _curvature(best, problem, key), REACH
     for done in range(1, rounds + 1):
         proposed, chosen = _propose(best.index, best.colors, best.slope, curvature, caution, nowhere, tried, reach)
-        after = problem.at(proposed, best.colors).slope
-        index, _, _ = _accept(best.index, proposed, best.colors, best.slope, after, chosen, caution)
-        found = problem.at(index, best.colors)
-        kept = index != best.index
+        all_taken = problem.at(proposed, best.colors)
+        index, _, _ = _accept(best.index, proposed, best.colors, best.slope, all_taken.slope, chosen, caution)
+        found = min(problem.at(index, best.colors), all_taken, key=lambda candidate: candidate.loss)
+        kept = found.index != best.index
         helped = found.loss < best.loss
         best = found if helped else best
         tried = _remember(tried, proposed, chosen & ~kept if helped else chosen, kept & helped)
