@@ -10,11 +10,11 @@ import diffquant
 
 # From the ground up. Training stands above all that knows of palettes: it works for any codec.
 ORDER = [
-    *("icc", "decoding", "color", "image"),
-    *("interfaces", "schedules", "signal", "losses", "training"),
+    *("icc", "exif", "decoding", "color", "image"),
+    *("interfaces", "schedules", "signal", "losses", "training", "jpeg"),
     *("metrics", "report"),
     *("palette", "assignment", "export", "pipelines"),
-    *("config", "presets", "runner", "api", "console", "cli", "__main__"),
+    *("config", "presets", "runner", "api", "console", "arguments", "cli", "__main__"),
 ]
 ROOT = Path(diffquant.__file__).parent
 MODULES = {".".join(path.relative_to(ROOT).with_suffix("").parts): path for path in sorted(ROOT.rglob("*.py"))}

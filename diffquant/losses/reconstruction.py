@@ -1,7 +1,7 @@
 """Errors of the expected image, pixel by pixel, and what they cannot see."""
 
 import dataclasses
-from typing import Literal
+from typing import Any, Literal
 
 import jax.numpy as jnp
 
@@ -11,14 +11,19 @@ from diffquant.losses.base import Loss
 from diffquant.signal.filters import gaussian_kernel, noise_gain
 
 DARK = 0.01  # linear light: nearer to black the cube root is so bent that its slope says nothing of a colour's distance
-Space = Literal["oklab", "linear"]
+Space = Literal["oklab", "linear", "srgb"]
 
 
 def squared_difference(a: Image, b: Image, space: Space) -> Scalar:
     """Squared distance of two linear-light images in `space`, summed over channels, mean over pixels."""
-    split = color.oklab_planes if space == "oklab" else list
-    channels = [jnp.sum((p - q) ** 2) for p, q in zip(split(a), split(b), strict=True)]
+    channels = [jnp.sum((p - q) ** 2) for p, q in zip(_planes(a, space), _planes(b, space), strict=True)]
     return (channels[0] + channels[1] + channels[2]) / (a.shape[1] * a.shape[2])
+
+
+def _planes(image: Image, space: Space) -> list[Any]:
+    if space == "oklab":
+        return color.oklab_planes(image)
+    return list(color.srgb_from_linear(image) if space == "srgb" else image)
 
 
 def mean_variance(rendered: Rendered, target: Image, space: Space) -> Scalar:
