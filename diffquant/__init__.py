@@ -3,25 +3,32 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from diffquant.api import quantize
+    from diffquant.api import compress_jpeg, quantize
     from diffquant.config import Config
     from diffquant.image import ImageError, Picture, read
-    from diffquant.pipelines import Palette
-    from diffquant.presets import palette_config
+    from diffquant.pipelines import Jpeg, Palette
+    from diffquant.pipelines.goals import Bytes, Score, UnreachableError
+    from diffquant.presets import jpeg_config, palette_config
     from diffquant.runner import Result, Stage, compress, stages
     from diffquant.training import Plan, Snapshot, fit
 
 __all__ = [
+    "Bytes",
     "Config",
     "ImageError",
+    "Jpeg",
     "Palette",
     "Picture",
     "Plan",
     "Result",
+    "Score",
     "Snapshot",
     "Stage",
+    "UnreachableError",
     "compress",
+    "compress_jpeg",
     "fit",
+    "jpeg_config",
     "palette_config",
     "quantize",
     "read",
@@ -29,16 +36,22 @@ __all__ = [
 ]
 
 _HOME = {
+    "Bytes": "pipelines.goals",
     "Config": "config",
     "ImageError": "image",
+    "Jpeg": "pipelines",
     "Palette": "pipelines",
     "Picture": "image",
     "Plan": "training",
     "Result": "runner",
+    "Score": "pipelines.goals",
     "Snapshot": "training",
     "Stage": "runner",
+    "UnreachableError": "pipelines.goals",
     "compress": "runner",
+    "compress_jpeg": "api",
     "fit": "training",
+    "jpeg_config": "presets",
     "palette_config": "presets",
     "quantize": "api",
     "read": "image",

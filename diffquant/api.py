@@ -1,18 +1,24 @@
-"""One call from a picture to an indexed PNG."""
+"""One call from a picture to an indexed PNG, or to a JPEG."""
 
+import math
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 import PIL.Image
 
-from diffquant.image import Color, parse_color, read
-from diffquant.presets import Dither, Preset, palette_config
+from diffquant.config import Config
+from diffquant.image import Color, Metadata, Picture, parse_color, read
+from diffquant.metrics import METRICS
+from diffquant.pipelines.goals import AnyGoal, Bytes, Score, UnreachableError
+from diffquant.presets import Dither, Preset, Sampling, Taste, jpeg_config, palette_config
 from diffquant.runner import Result, compress
+
+Source = str | os.PathLike[str] | PIL.Image.Image | np.ndarray
 
 
 def quantize(
-    image: str | os.PathLike[str] | PIL.Image.Image | np.ndarray,
+    image: Source,
     colors: int = 16,
     *,
     preset: Preset = "balanced",
@@ -36,6 +42,86 @@ def quantize(
     pinned = tuple(_codes(color) for color in pin)
     picture = read(image, background=_codes(background))
     return compress(picture, palette_config(preset, colors=colors, pinned=pinned, dither=dither, seed=seed))
+
+
+def compress_jpeg(
+    image: Source,
+    *,
+    quality: float = 75.0,
+    bytes: int | None = None,
+    target: tuple[str, float] | None = None,
+    preset: Preset = "balanced",
+    subsampling: Sampling = "auto",
+    loss: Taste | None = None,
+    keep: Collection[Metadata] = (),
+    background: str | Color = "white",
+    seed: int = 0,
+) -> Result:
+    """A JPEG tuned to its picture, which any decoder opens.
+
+    `image` and `background` are as in `quantize`. `quality` is 1 to 100 on libjpeg's scale. It is found, and not
+    heeded, where a file of at most so many `bytes` is asked for, or a `target` such as ("ssimulacra2", 70.0): a metric
+    and its value. `loss` is what choices are judged by, by default the preset's own. `keep` names what of the picture
+    goes into the file: "exif", "icc"; without its profile, colours become sRGB.
+
+    Returns image [h w 3], data (the file's bytes), report, and save(path).
+
+    Raises:
+        ImageError: the picture cannot be read.
+        UnreachableError: no file has so few bytes, or that target.
+        ValueError: an argument is out of range, or the picture is larger than 65,500 pixels a side.
+    """
+    picture = read(image, background=_codes(background), keep=keep)
+    config = jpeg_recipe(
+        picture,
+        quality=quality,
+        bytes=bytes,
+        target=target,
+        preset=preset,
+        subsampling=subsampling,
+        loss=loss,
+        seed=seed,
+    )
+    return compress(picture, config)
+
+
+def jpeg_recipe(
+    picture: Picture,
+    *,
+    quality: float,
+    bytes: int | None,
+    target: tuple[str, float] | None,
+    preset: Preset,
+    subsampling: Sampling,
+    loss: Taste | None,
+    seed: int,
+) -> Config:
+    """How a picture is compressed, for the arguments of `compress_jpeg`.
+
+    Raises:
+        UnreachableError: the picture is too small for the target's metric.
+        ValueError: an argument is out of range.
+    """
+    if bytes is not None and target is not None:
+        raise ValueError("bytes, target: found both, expected at most one")
+    goal: AnyGoal | None = None if bytes is None else Bytes(most=bytes)
+    if target is not None:
+        metric, value = target
+        if metric not in METRICS:
+            raise ValueError(f"target: found the metric {metric!r}, expected one of {', '.join(METRICS)}")
+        if math.isnan(METRICS[metric].function(picture.srgb8, picture.srgb8)):
+            raise UnreachableError(f"the picture is too small for {metric}")
+        goal = Score(metric=metric, value=value)
+    return jpeg_config(
+        preset,
+        quality=quality,
+        goal=goal,
+        subsampling=subsampling,
+        taste=loss,
+        seed=seed,
+        exif=picture.exif,
+        icc=picture.icc,
+    )
 
 
 def _codes(color: str | Color) -> Color:

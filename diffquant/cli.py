@@ -5,24 +5,24 @@ JAX is imported after the arguments and the pictures have been checked, so that 
 
 import contextlib
 import dataclasses
+import functools
 import importlib.metadata
 import io
 import os
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
+from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
 from tyro.conf import FlagCreatePairsOff, Positional, arg, subcommand
 
-from diffquant.console import INTERRUPTED, UsageError, complain, parse, run, table, use_compilation_cache
-from diffquant.image import ImageError, parse_color, read
+from diffquant.arguments import check_seed, color_from, colors_from, target_from
+from diffquant.console import INTERRUPTED, UsageError, batch, complain, jobs_of, parse, run, table
+from diffquant.image import ImageError, Metadata, Picture, read
+from diffquant.jpeg.geometry import LARGEST
 
 if TYPE_CHECKING:
-    from diffquant.config import Config
-
-Codes = tuple[tuple[int, int, int], ...]
+    from diffquant.runner import Result
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -54,23 +54,95 @@ class Quantize:
         """Every input to its output; a bad one is reported and the next one taken."""
         if self.palette and self.pin:
             raise UsageError("--pin: found it beside --palette; expected one of them, a whole palette is pinned anyway")
-        pinned = _colors(self.palette, "--palette") if self.palette else _colors(self.pin, "--pin")
+        pinned = colors_from(self.palette, "--palette") if self.palette else colors_from(self.pin, "--pin")
         colors = len(pinned) if self.palette else self.colors
         if not 1 <= colors <= 256:
             option = "--palette" if self.palette else "--colors"
             raise UsageError(f"{option}: found {colors}, expected 1 to 256 colours")
         if len(pinned) > colors:
             raise UsageError(f"--pin: found {len(pinned)} colours, expected at most --colors = {colors}")
-        if not 0 <= self.seed < 2**32:
-            raise UsageError(f"--seed: found {self.seed}, expected 0 to {2**32 - 1}")
-        background = _color(self.background, "--background")
+        check_seed(self.seed)
+        load = functools.partial(read, background=color_from(self.background, "--background"))
 
-        def configure() -> "Config":
+        def make(picture: Picture, started: float) -> tuple["Result", bool]:
             from diffquant.presets import palette_config
 
-            return palette_config(self.preset, colors=colors, pinned=pinned, dither=self.dither, seed=self.seed)
+            config = palette_config(self.preset, colors=colors, pinned=pinned, dither=self.dither, seed=self.seed)
+            return run(picture, config, started=started)
 
-        return _batch(_jobs(self.inputs, self.output, ".png"), background, configure, as_json=self.json)
+        return batch(jobs_of(self.inputs, self.output, (".png",)), load, make, as_json=self.json)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Jpeg:
+    """Write a JPEG tuned to its picture, of a quality, of at most N bytes, or with the score that is asked for."""
+
+    inputs: Positional[tuple[Path, ...]]
+    """Pictures: PNG, JPEG, WebP, TIFF, GIF or BMP."""
+    output: Annotated[Path, arg(aliases=["-o"])]
+    """The JPEG to write; for several inputs a folder, ending in /."""
+    quality: Annotated[float | None, arg(aliases=["-q"])] = None
+    """1 to 100, on libjpeg's scale; 75 unless --bytes or --target says what is wanted."""
+    bytes: int | None = None
+    """The most that the file may have; it will have 99 % of them or more."""
+    target: str = ""
+    """What a metric is to be, such as ssimulacra2=70: psnr, ssim, ms_ssim, ssimulacra2, butteraugli_3norm, ..."""
+    preset: Literal["fast", "balanced", "best"] = "balanced"
+    """Time against quality."""
+    subsampling: Literal["auto", "444", "422", "420"] = "auto"
+    """Rows and columns of colour: all, half the columns, half of both."""
+    loss: Literal["perceptual", "ssimulacra2", "butteraugli", "blur", "psnr"] | None = None
+    """What choices are judged by; perceptual is SSIMULACRA2 with Butteraugli. None: blur if fast, else perceptual."""
+    keep: tuple[Metadata, ...] = ()
+    """What of the picture goes into the file: its EXIF data, its ICC profile. Without that, colours become sRGB."""
+    background: str = "white"
+    """What transparent pixels are laid on."""
+    seed: int = 0
+    """Of everything random. Same picture, options and seed: same bytes."""
+    json: bool = False
+    """Print the report as JSON."""
+
+    def run(self) -> int:
+        """Every input to its output; a bad one is reported and the next one taken."""
+        given = {"--quality": self.quality is not None, "--bytes": self.bytes is not None, "--target": self.target}
+        options = [option for option, found in given.items() if found]
+        if len(options) > 1:
+            raise UsageError(f"{options[1]}: found it beside {options[0]}; expected at most one of {', '.join(given)}")
+        if self.quality is not None and not 1 <= self.quality <= 100:
+            raise UsageError(f"--quality: found {self.quality:g}, expected 1 to 100")
+        if self.bytes is not None and self.bytes < 1:
+            raise UsageError(f"--bytes: found {self.bytes}, expected at least 1")
+        target = target_from(self.target) if self.target else None
+        check_seed(self.seed)
+        background = color_from(self.background, "--background")
+
+        def load(path: Path) -> Picture:
+            picture = read(path, background=background, keep=self.keep)
+            h, w = picture.srgb8.shape[:2]
+            if max(h, w) > LARGEST:
+                raise ImageError(str(path), f"{w} x {h} pixels", f"at most {LARGEST} a side, as a JPEG has")
+            return picture
+
+        def make(picture: Picture, started: float) -> tuple["Result", bool]:
+            from diffquant.api import jpeg_recipe
+            from diffquant.pipelines.goals import UnreachableError
+
+            try:
+                config = jpeg_recipe(
+                    picture,
+                    quality=75.0 if self.quality is None else self.quality,
+                    bytes=self.bytes,
+                    target=target,
+                    preset=self.preset,
+                    subsampling=self.subsampling,
+                    loss=self.loss,
+                    seed=self.seed,
+                )
+                return run(picture, config, started=started)
+            except UnreachableError as error:
+                raise UsageError(f"{picture.name}: {options[0]}: {error}") from None
+
+        return batch(jobs_of(self.inputs, self.output, (".jpg", ".jpeg")), load, make, as_json=self.json)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -100,7 +172,11 @@ class Evaluate:
         return 0
 
 
-Command = Annotated[Quantize, subcommand("quantize")] | Annotated[Evaluate, subcommand("evaluate")]
+Command = (
+    Annotated[Quantize, subcommand("quantize")]
+    | Annotated[Jpeg, subcommand("jpeg")]
+    | Annotated[Evaluate, subcommand("evaluate")]
+)
 
 
 def main() -> NoReturn:
@@ -131,83 +207,3 @@ def command(arguments: Sequence[str]) -> int:
     except KeyboardInterrupt:
         print("diffquant: interrupted; nothing written", file=sys.stderr)
         return INTERRUPTED
-
-
-def _color(text: str, option: str) -> tuple[int, int, int]:
-    try:
-        return parse_color(text)
-    except ValueError as error:
-        raise UsageError(f"{option}: {error}") from None
-
-
-def _colors(text: str, option: str) -> Codes:
-    """Colours separated by commas, or one on each line of a file."""
-    if not text:
-        return ()
-    words = [(option, word) for word in text.split(",")]
-    if option == "--palette" and Path(text).is_file():
-        try:
-            lines = Path(text).read_text(encoding="utf-8").splitlines()
-        except UnicodeDecodeError:
-            raise UsageError(f"{text}: found no text; expected a colour on each line") from None
-        words = [(f"{text}, line {i}", line) for i, line in enumerate(lines, 1) if line.strip()]
-    codes = tuple(_color(word, where) for where, word in words)
-    twice = next((word for i, (_, word) in enumerate(words) if codes[i] in codes[:i]), None)
-    if twice is not None:
-        raise UsageError(f"{option}: found {twice.strip()} twice; expected each colour once")
-    return codes
-
-
-def _jobs(inputs: Sequence[Path], output: Path, suffix: str) -> list[tuple[Path, Path]]:
-    """What is written where, checked before anything is computed."""
-    if not inputs:
-        raise UsageError("found no input; expected at least one picture; see diffquant --help")
-    if output.is_dir() or len(inputs) > 1:
-        if output.exists() and not output.is_dir():
-            raise UsageError(f"--output: found the file {output}, expected a folder for {len(inputs)} inputs")
-        jobs = [(source, output / f"{source.stem}{suffix}") for source in inputs]
-    else:
-        jobs = [(inputs[0], output)]
-    for i, (source, target) in enumerate(jobs):
-        if target.suffix.lower() != suffix:
-            raise UsageError(f"--output: found {target}, expected a name ending in {suffix}")
-        if target.exists() and source.exists() and os.path.samefile(source, target):
-            raise UsageError(f"--output: found the input {source} itself, expected another file")
-        if any(target == other for _, other in jobs[:i]):
-            raise UsageError(f"--output: found two inputs for {target}, expected inputs of different names")
-    if len(jobs) == 1 and not jobs[0][1].parent.is_dir():
-        raise UsageError(f"--output: found no folder {jobs[0][1].parent}, expected one that exists")
-    return jobs
-
-
-def _batch(jobs: list[tuple[Path, Path]], background: tuple[int, int, int], configure: Any, *, as_json: bool) -> int:
-    """Run every job; report each file as it is written."""
-    from diffquant.export.files import write_atomically
-    from diffquant.report import to_json
-
-    reports: list[dict[str, Any]] = []
-    status = 0
-    for source, target in jobs:
-        try:
-            started = time.perf_counter()
-            picture = read(source, background=background)
-            for notice in picture.notices:
-                print(f"diffquant: {notice}", file=sys.stderr)
-            use_compilation_cache()
-            result, interrupted = run(picture, configure(), started=started)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(target, result.data)
-        except (ImageError, OSError, FloatingPointError) as error:
-            complain(error)
-            status = 2
-            continue
-        reports.append({"input": str(source), "output": str(target)} | result.report.as_dict())
-        if not as_json:
-            table(target, result.report)
-        if interrupted:
-            print(f"diffquant: interrupted; {target} is the best so far", file=sys.stderr)
-            status = INTERRUPTED
-            break
-    if as_json and (reports or len(jobs) > 1):
-        print(to_json(reports if len(jobs) > 1 else reports[0]))
-    return status

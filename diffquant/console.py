@@ -1,4 +1,5 @@
-"""What every command does: read arguments, show progress, print a table, say in one line what is wrong.
+"""What every command does: read arguments, take one picture after another, show progress, print a table, say in one
+line what is wrong.
 
 JAX is imported when a run starts, so that mistakes are answered at once.
 """
@@ -6,15 +7,18 @@ JAX is imported when a run starts, so that mistakes are answered at once.
 import contextlib
 import io
 import itertools
+import os
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import tyro
 
-from diffquant.image import Picture
+from diffquant.export.files import write_atomically
+from diffquant.image import ImageError, Picture
 
 if TYPE_CHECKING:
     from diffquant.config import Config
@@ -65,15 +69,18 @@ def complain(error: Exception, *, prog: str = "diffquant") -> None:
 
 def run(picture: Picture, config: "Config", *, started: float) -> tuple["Result", bool]:
     """The result, and whether it was cut short. A first Ctrl-C ends the run with the best so far, a second at once."""
+    from diffquant.runner import finish
+
     with interruptible() as interrupted:
-        return _run(picture, config, interrupted, started=started), bool(interrupted)
+        artifact = _run(picture, config, interrupted)
+        return finish(picture, artifact, started=started, names=config.pipeline.figures), bool(interrupted)
 
 
-def _run(picture: Picture, config: "Config", interrupted: list[int], *, started: float) -> "Result":
+def _run(picture: Picture, config: "Config", interrupted: list[int]) -> Any:
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-    from diffquant.runner import finish, stages
+    from diffquant.runner import stages
 
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())
     console = Console(stderr=True)
@@ -87,7 +94,7 @@ def _run(picture: Picture, config: "Config", interrupted: list[int], *, started:
             bar.update(tasks[stage.name], completed=stage.share)
             artifact = stage.artifact
     assert artifact is not None  # the last stage holds one
-    return finish(picture, artifact, started=started)
+    return artifact
 
 
 @contextlib.contextmanager
@@ -128,7 +135,8 @@ def table(path: Path, report: "Report") -> None:
     table = Table(title=str(path), title_justify="left", show_header=False)
     table.add_column(justify="left")
     table.add_column(justify="right")
-    table.add_row("colours", str(report.colors))
+    if report.colors is not None:
+        table.add_row("colours", str(report.colors))
     table.add_row("bytes", f"{report.size:,}")
     table.add_row("bits per pixel", f"{report.bits_per_pixel:.3f}")
     for name, value in report.metrics.items():
@@ -136,3 +144,67 @@ def table(path: Path, report: "Report") -> None:
     if report.seconds is not None:
         table.add_row("seconds", f"{report.seconds:.1f}")
     Console().print(table)
+
+
+def jobs_of(inputs: Sequence[Path], output: Path, suffixes: Sequence[str]) -> list[tuple[Path, Path]]:
+    """What is written where, checked before anything is computed. Names made here end in the first of `suffixes`."""
+    if not inputs:
+        raise UsageError("found no input; expected at least one picture; see diffquant --help")
+    if output.is_dir() or len(inputs) > 1:
+        if output.exists() and not output.is_dir():
+            raise UsageError(f"--output: found the file {output}, expected a folder for {len(inputs)} inputs")
+        jobs = [(source, output / f"{source.stem}{suffixes[0]}") for source in inputs]
+    else:
+        jobs = [(inputs[0], output)]
+    for i, (source, target) in enumerate(jobs):
+        if target.suffix.lower() not in suffixes:
+            raise UsageError(f"--output: found {target}, expected a name ending in {' or '.join(suffixes)}")
+        if target.exists() and source.exists() and os.path.samefile(source, target):
+            raise UsageError(f"--output: found the input {source} itself, expected another file")
+        if any(target == other for _, other in jobs[:i]):
+            raise UsageError(f"--output: found two inputs for {target}, expected inputs of different names")
+    if len(jobs) == 1 and not jobs[0][1].parent.is_dir():
+        raise UsageError(f"--output: found no folder {jobs[0][1].parent}, expected one that exists")
+    return jobs
+
+
+def batch(
+    jobs: Sequence[tuple[Path, Path]],
+    load: Callable[[Path], Picture],
+    make: Callable[[Picture, float], tuple["Result", bool]],
+    *,
+    as_json: bool,
+) -> int:
+    """Run every job, and report each file as it is written. Bad pictures are named, and the next one taken.
+
+    `make` gets a picture and when its job started, by `time.perf_counter()`; it returns what `run` does. The status is
+    0 if all went well, 2 if some did not, 130 if interrupted.
+    """
+    reports: list[dict[str, Any]] = []
+    status = 0
+    for source, target in jobs:
+        try:
+            started = time.perf_counter()
+            picture = load(source)
+            for notice in picture.notices:
+                print(f"diffquant: {notice}", file=sys.stderr)
+            use_compilation_cache()
+            result, interrupted = make(picture, started)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(target, result.data)
+        except (ImageError, UsageError, OSError, FloatingPointError) as error:
+            complain(error)
+            status = 2
+            continue
+        reports.append({"input": str(source), "output": str(target)} | result.report.as_dict())
+        if not as_json:
+            table(target, result.report)
+        if interrupted:
+            print(f"diffquant: interrupted; {target} is the best so far", file=sys.stderr)
+            status = INTERRUPTED
+            break
+    if as_json and (reports or len(jobs) > 1):
+        from diffquant.report import to_json
+
+        print(to_json(reports if len(jobs) > 1 else reports[0]))
+    return status

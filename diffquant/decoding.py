@@ -6,8 +6,8 @@ orientation, profiles.
 
 import io
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,8 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
-from diffquant.icc import srgb_from_profile
+from diffquant.exif import upright_exif
+from diffquant.icc import SPACES, srgb_from_profile
 
 FORMATS = "PNG, JPEG, WebP, TIFF, GIF or BMP"
 OPENERS: dict[str, Callable[[io.BytesIO], ImageFile.ImageFile]] = {
@@ -46,6 +47,7 @@ SIGNATURES = {
 # to `Image.open`, which is not used here.
 MAX_PIXELS = 2**28
 
+NOT_KEPT = "embedded profile not kept; expected one for grey where all pixels are grey, otherwise one for RGB"
 BITS_PER_SAMPLE, PHOTOMETRIC, ORIENTATION, PLANAR_CONFIGURATION = 258, 262, 274, 284  # TIFF tags; EXIF has the third
 UPRIGHT: dict[Any, Callable[[np.ndarray], np.ndarray]] = {  # of [h w ...], by EXIF orientation
     2: lambda x: x[:, ::-1],
@@ -64,11 +66,16 @@ class UnsupportedError(ValueError):
 
 @dataclass(frozen=True, kw_only=True)
 class Samples:
-    """Upright sRGB pixels: uint8 or uint16 of full range, or floats of [0, 1]. Alpha, if any, is of the same type."""
+    """Upright pixels: uint8 or uint16 of full range, or floats of [0, 1]. Alpha, if any, is of the same type.
+
+    Colours are sRGB, unless there is a profile that says what they are.
+    """
 
     color: Shaped[np.ndarray, "h w c"]  # c is 1 or 3
     alpha: Shaped[np.ndarray, "h w"] | None = None
     notices: tuple[str, ...] = ()
+    icc: bytes | None = None
+    exif: bytes | None = None  # as a JPEG has it, orientation 1
 
 
 def format_of(head: bytes) -> str | None:
@@ -78,8 +85,8 @@ def format_of(head: bytes) -> str | None:
     return next((name for signature, name in SIGNATURES.items() if head.startswith(signature)), None)
 
 
-def samples_from_file(data: bytes, file_format: str) -> Samples:
-    """The first picture in a file's bytes.
+def samples_from_file(data: bytes, file_format: str, *, keep: Collection[str] = ()) -> Samples:
+    """The first picture in a file's bytes, and of "exif" and "icc" what is to be kept.
 
     Raises: `UnsupportedError`; on corrupt data whatever Pillow does.
     """
@@ -111,12 +118,14 @@ def samples_from_file(data: bytes, file_format: str) -> Samples:
         deep = _deep_grey(image)
     elif rawmode in ("L;2", "L;4") and "transparency" in image.info:
         image.info["transparency"] *= {"L;2": 85, "L;4": 17}[rawmode]  # Pillow scales the samples only
-    found = samples_from_pil(image, deep=deep)
-    return Samples(color=found.color, alpha=found.alpha, notices=(*notices, *found.notices))
+    found = samples_from_pil(image, deep=deep, keep=keep)
+    return replace(found, notices=(*notices, *found.notices))
 
 
-def samples_from_pil(image: Image.Image, *, deep: UInt16[np.ndarray, "h w c"] | None = None) -> Samples:
-    """Upright sRGB samples of a PIL image; `deep` are the ones it stands for, alpha last, where its mode lacks room.
+def samples_from_pil(
+    image: Image.Image, *, deep: UInt16[np.ndarray, "h w c"] | None = None, keep: Collection[str] = ()
+) -> Samples:
+    """Upright samples of a PIL image; `deep` are the ones it stands for, alpha last, where its mode lacks room.
 
     Raises: `UnsupportedError` for a mode of unknown range.
     """
@@ -126,16 +135,18 @@ def samples_from_pil(image: Image.Image, *, deep: UInt16[np.ndarray, "h w c"] | 
         deep = _deep_grey(image)
     image.load()
     notices: tuple[str, ...] = ()
+    icc = None
+    profile = image.info.get("icc_profile")
     if image.mode == "F":
         color, alpha = np.asarray(image)[..., None], None
     elif deep is None:
         plain, alpha = _split(image)
-        plain, notices = srgb_from_profile(plain, image.info.get("icc_profile"))
+        plain, icc, notices = _managed(plain, profile, keep="icc" in keep)
         color = _planes(plain)
     else:
         color, alpha = _split_deep(deep, image.info.get("transparency"))
         plain = Image.fromarray(_eight_bits(color[..., 0] if color.shape[-1] == 1 else color))
-        managed, notices = srgb_from_profile(plain, image.info.get("icc_profile"))
+        managed, icc, notices = _managed(plain, profile, keep="icc" in keep)
         if managed is not plain:
             color, alpha = _planes(managed), None if alpha is None else _eight_bits(alpha)
             notices = (*notices, "16-bit samples rounded to 8 bits for it")
@@ -143,7 +154,27 @@ def samples_from_pil(image: Image.Image, *, deep: UInt16[np.ndarray, "h w c"] | 
         turn = UPRIGHT.get(image.getexif().get(ORIENTATION), lambda x: x)
     except Exception:  # a damaged EXIF block is no reason to refuse the pixels
         turn, notices = (lambda x: x), (*notices, "unreadable EXIF data ignored")
-    return Samples(color=turn(color), alpha=None if alpha is None else turn(alpha), notices=notices)
+    exif, lost = upright_exif(image) if "exif" in keep else (None, ())
+    return Samples(
+        color=turn(color),
+        alpha=None if alpha is None else turn(alpha),
+        notices=(*notices, *lost),
+        icc=icc,
+        exif=exif,
+    )
+
+
+def _managed(
+    image: Image.Image, profile: bytes | None, *, keep: bool
+) -> tuple[Image.Image, bytes | None, tuple[str, ...]]:
+    """In sRGB; or, if its profile can be kept, the very same image with that. And notices."""
+    managed, notices = srgb_from_profile(image, profile)
+    unusable = managed is image and notices
+    if not keep or not profile or unusable:
+        return managed, None, notices
+    if image.mode in ("L", "RGB") and profile[16:20] == SPACES[image.mode].encode():  # ICC.1:2022, 7.2.8
+        return image, profile, ()
+    return managed, None, (*notices, NOT_KEPT)
 
 
 def _planes(image: Image.Image) -> np.ndarray:

@@ -3,17 +3,26 @@
 import os
 import re
 import warnings
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Float32, Shaped, UInt8
 from PIL import Image, ImageColor
 
-from diffquant.decoding import FORMATS, Samples, UnsupportedError, format_of, samples_from_file, samples_from_pil
+from diffquant.decoding import (
+    FORMATS,
+    NOT_KEPT,
+    Samples,
+    UnsupportedError,
+    format_of,
+    samples_from_file,
+    samples_from_pil,
+)
 
 Color = tuple[int, int, int]  # sRGB codes
+Metadata = Literal["exif", "icc"]
 HEAD = 512  # bytes by which a file is judged to be an image, before the rest is read
 
 
@@ -31,13 +40,15 @@ class ImageError(ValueError):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Picture:
-    """A picture to compress: upright, opaque, sRGB."""
+    """A picture to compress: upright, opaque, sRGB; or, with a profile that was to be kept, codes of that."""
 
     srgb8: UInt8[np.ndarray, "h w 3"]  # exactly the file's codes if it is 8-bit sRGB without alpha
     srgb: Float32[np.ndarray, "h w 3"]  # the same in [0, 1], with all the precision of the source
     bits: int = 8  # of the source: above 8, srgb is finer than srgb8
     name: str  # of the source, for messages
     notices: tuple[str, ...] = ()  # what was done on the way that a user may want to know, a line each
+    icc: bytes | None = None  # for grey where all pixels are grey, otherwise for RGB
+    exif: bytes | None = None  # for the APP1 segment of a JPEG, orientation 1
 
     def linear(self) -> Float32[np.ndarray, "3 h w"]:
         """Linear light in [0, 1], planar."""
@@ -61,7 +72,10 @@ def parse_color(text: str) -> Color:
 
 
 def read(
-    source: str | os.PathLike[str] | Image.Image | Shaped[np.ndarray, "..."], *, background: Color = (255, 255, 255)
+    source: str | os.PathLike[str] | Image.Image | Shaped[np.ndarray, "..."],
+    *,
+    background: Color = (255, 255, 255),
+    keep: Collection[Metadata] = (),
 ) -> Picture:
     """The first picture of a PNG, JPEG, WebP, TIFF, GIF or BMP file; or a PIL image; or an array.
 
@@ -70,8 +84,24 @@ def read(
     colorimetric, black point compensated). Alpha is composited on `background` in gamma-encoded values: linear light
     would be right for light, but browsers and viewers do this, and it is what the picture was drawn to look like.
 
+    To `keep` "exif" is to have its data, with the orientation that the pixels now have. To keep "icc" is to have the
+    profile, and the pixels as they are: nothing is converted, and codes of `background` are taken for the profile's.
+    What cannot be kept is named in a notice.
+
     Raises: ImageError for whatever cannot be read whole.
     """
+    picture = _read(source, background, keep)
+    if picture.icc is None or (picture.icc[16:20] == b"GRAY") == _is_grey(picture.srgb8):
+        return picture
+    picture = _read(source, background, [kind for kind in keep if kind != "icc"])
+    return replace(picture, notices=(*picture.notices, f"{picture.name}: {NOT_KEPT}"))
+
+
+def _is_grey(pixels: UInt8[np.ndarray, "h w 3"]) -> bool:
+    return bool((pixels == pixels[..., :1]).all())
+
+
+def _read(source: Any, background: Color, keep: Collection[Metadata]) -> Picture:
     if isinstance(source, np.ndarray):
         name = "array"
         samples = _samples_from_array(name, source)
@@ -79,23 +109,23 @@ def read(
         name = os.fspath(getattr(source, "filename", "")) or "PIL image"
         if 0 in source.size:
             raise ImageError(name, f"empty image of {source.width} x {source.height} pixels", "at least one pixel")
-        samples = _decoded(name, source.format or f"image of mode {source.mode}", samples_from_pil, source)
+        samples = _decoded(name, source.format or f"image of mode {source.mode}", samples_from_pil, source, keep=keep)
     elif isinstance(source, str | os.PathLike):
         name = os.fsdecode(source)
         data = _read_bytes(name)
         file_format = format_of(data[:HEAD])
-        samples = _decoded(name, file_format, samples_from_file, data, file_format)
+        samples = _decoded(name, file_format, samples_from_file, data, file_format, keep=keep)
     else:
         raise ImageError("source", f"found {type(source).__name__}", "a path, a PIL image or a NumPy array")
     return _picture(name, samples, background)
 
 
-def _decoded(name: str, kind: Any, decode: Callable[..., Samples], *args: Any) -> Samples:
+def _decoded(name: str, kind: Any, decode: Callable[..., Samples], *args: Any, **options: Any) -> Samples:
     """What `decode` returns; anything that goes wrong inside it, as one line."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of oddities in metadata; what harms the pixels is raised
-            return decode(*args)
+            return decode(*args, **options)
     except MemoryError:
         raise
     except UnsupportedError as error:
@@ -173,6 +203,8 @@ def _picture(name: str, samples: Samples, background: Color) -> Picture:
         bits=8 if eight else 16,
         name=name,
         notices=tuple(f"{name}: {notice}" for notice in notices),
+        icc=samples.icc,
+        exif=samples.exif,
     )
 
 

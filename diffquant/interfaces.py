@@ -65,6 +65,10 @@ class Pipeline(Protocol):
 class PipelineSpec(Protocol):
     """Settings from which a pipeline is built for one picture."""
 
+    @property
+    def figures(self) -> tuple[str, ...]:
+        """What a report of its files shows: names of metrics, and `colors` where their number was chosen."""
+
     def exact(self, pixels: Pixels) -> Artifact | None:
         """A file that decodes to exactly these pixels, if the settings allow one."""
 

@@ -1,15 +1,21 @@
-"""Points on the curve of time against quality, for the palette codec."""
+"""Points on the curve of time against quality, for each codec."""
 
+import dataclasses
 from typing import Literal
 
 from diffquant.assignment import Nearest, PixelSoftmax
 from diffquant.config import Config
 from diffquant.export.dither import AnyDither, Argmax, BlueNoise, Polish, Sample
-from diffquant.losses import AnyLoss, BlurError, Ssimulacra2
+from diffquant.jpeg.search import Search
+from diffquant.losses import AnyLoss, BlurError, Butteraugli, ExpectedImageError, Ssimulacra2
+from diffquant.pipelines.goals import AnyGoal
+from diffquant.pipelines.jpeg import Jpeg
 from diffquant.pipelines.palette import Palette
 
 Preset = Literal["fast", "balanced", "best"]
 Dither = Literal["none", "sample", "blue-noise", "polish"]
+Taste = Literal["perceptual", "ssimulacra2", "butteraugli", "blur", "psnr"]
+Sampling = Literal["auto", "444", "422", "420"]
 
 POLISHED = {
     "fast": Polish(sweeps=3, detail=0.0),
@@ -46,3 +52,49 @@ def palette_config(
     hard: dict[str, AnyDither] = {"none": Argmax(), "sample": Sample(), "blue-noise": BlueNoise()}
     pipeline = Palette(colors=colors, pinned=pinned, assignment=PixelSoftmax(), dither=hard[dither])
     return Config(pipeline=pipeline, steps=STEPS[preset], seed=seed)
+
+
+ROUNDS = {"fast": 4, "balanced": 12, "best": 32}  # of the search for a JPEG's levels
+QUADRATIC = Search(price=0.15)  # for errors that bend the same everywhere
+SQUARED = Search(
+    price=0.15, drift=0.0, limits=(1.2, 1.6, 0.9)
+)  # for an error that sees what it should: nothing to fear
+NEAR_EYE = BlurError(sigmas=(0.0, 0.75), weights=(0.5, 1.0), chroma=(0.3, 1.0), masking=(0.03, 0.0))
+
+
+def _taste(taste: Taste) -> tuple[dict[str, AnyLoss], Search]:
+    """What a JPEG is judged by, and how to search under that."""
+    if taste == "psnr":
+        return {"error": ExpectedImageError(space="srgb")}, SQUARED
+    if taste == "blur":
+        return {"eye": NEAR_EYE}, QUADRATIC
+    structure, visible = Ssimulacra2(), Butteraugli(weight=0.5 if taste == "perceptual" else 1.0)
+    if taste == "ssimulacra2":
+        return {"structure": structure}, Search()
+    return {"visible": visible} if taste == "butteraugli" else {"structure": structure, "visible": visible}, Search()
+
+
+def jpeg_config(
+    preset: Preset = "balanced",
+    *,
+    quality: float = 75.0,
+    goal: AnyGoal | None = None,
+    subsampling: Sampling = "auto",
+    taste: Taste | None = None,
+    seed: int = 0,
+    exif: bytes | None = None,
+    icc: bytes | None = None,
+) -> Config:
+    """The config of a preset. `taste` names the losses: by default `fast` has the eye's squared error, the others two
+    perceptual metrics."""
+    losses, search = _taste(taste or ("blur" if preset == "fast" else "perceptual"))
+    pipeline = Jpeg(
+        quality=quality,
+        goal=goal,
+        subsampling=subsampling,
+        tables="flat" if taste == "psnr" else "visible",
+        search=dataclasses.replace(search, rounds=ROUNDS[preset]),
+        exif=exif,
+        icc=icc,
+    )
+    return Config(pipeline=pipeline, losses=losses, steps=0, seed=seed)

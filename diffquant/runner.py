@@ -3,7 +3,7 @@
 import dataclasses
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import jax
@@ -15,7 +15,7 @@ from diffquant.config import Config
 from diffquant.export.files import write_atomically
 from diffquant.image import Picture
 from diffquant.interfaces import Artifact
-from diffquant.report import BRIEF, Report, decode, report_of
+from diffquant.report import Report, decode, report_of
 from diffquant.training import fit
 
 
@@ -73,7 +73,7 @@ class Result:
 
     @property
     def image(self) -> UInt8[np.ndarray, "h w 3"]:
-        """The picture that the file shows."""
+        """The picture that the file shows, sRGB."""
         return decode(self.data)
 
     @property
@@ -91,11 +91,15 @@ class Result:
         write_atomically(path, self.data)
 
 
-def finish(picture: Picture, artifact: Artifact, *, started: float) -> Result:
-    """Write the bytes, read them back, measure. `started`: from `time.perf_counter()`."""
+def finish(picture: Picture, artifact: Artifact, *, started: float, names: Iterable[str]) -> Result:
+    """Write the bytes, read them back, measure `names`: metrics, or colors. `started`: from `time.perf_counter()`.
+
+    Colours are compared as sRGB, or if the picture has kept its profile, the file having the same, as codes of that.
+    """
     data = artifact.to_bytes()
     seconds = time.perf_counter() - started
-    report = report_of(picture.srgb8, decode(data), len(data), names=BRIEF, seconds=seconds)
+    decoded = decode(data, managed=picture.icc is None)
+    report = report_of(picture.srgb8, decoded, len(data), names=names, seconds=seconds)
     return Result(artifact, data, report)
 
 
@@ -106,4 +110,4 @@ def compress(picture: Picture, config: Config) -> Result:
     for stage in stages(picture, config):
         artifact = stage.artifact
     assert artifact is not None  # the last stage holds one
-    return finish(picture, artifact, started=started)
+    return finish(picture, artifact, started=started, names=config.pipeline.figures)

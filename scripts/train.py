@@ -1,8 +1,8 @@
 """Run an experiment on a picture: `python scripts/train.py configs/photo16.py photo.png`.
 
-Any number in the config can be set on the command line: `--steps 200 --losses.eye.weight 2`; the kind of a loss or of a
-dither is the config file's to choose. Written to runs/<config>-<picture>/: the result, metrics.json, and config.py,
-which repeats the run.
+Any number in the config can be set on the command line: `--steps 200 --losses.eye.weight 2`; the kind of a codec, of a
+loss or of a dither is the config file's to choose. Written to runs/<config>-<picture>/: the result, metrics.json, and
+config.py, which repeats the run.
 """
 
 import dataclasses
@@ -73,11 +73,38 @@ def _specs(value: Any) -> Iterator[type]:
         yield from _specs(part)
 
 
-def schedules() -> ConstructorRegistry:
+def constructors() -> ConstructorRegistry:
+    """What tyro cannot make of words by itself."""
+    registry = ConstructorRegistry()
+    _add_schedules(registry)
+    _add_bytes(registry)
+    return registry
+
+
+def _add_bytes(registry: ConstructorRegistry) -> None:
+    """Leaves bytes as the config has them, unless they are to go: tyro would take those of the words themselves."""
+
+    def none(words: list[str]) -> None:
+        if words != ["None"]:
+            raise ValueError(f"found {' '.join(words)!r}, expected None; bytes are the config file's to say")
+
+    @registry.primitive_rule
+    def rule(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
+        if bytes not in get_args(info.type):
+            return None
+        return PrimitiveConstructorSpec(
+            nargs=1,
+            metavar="{None}",
+            instance_from_str=none,
+            is_instance=lambda value: value is None or isinstance(value, bytes),
+            str_from_instance=lambda value: ["None" if value is None else f"{len(value)} bytes"],
+        )
+
+
+def _add_schedules(registry: ConstructorRegistry) -> None:
     """Lets schedules be given as `0.5` or `exponential 2 0.1`: tyro has no option for a number or a structure."""
     from diffquant.schedules import Schedule
 
-    registry = ConstructorRegistry()
     kinds: dict[str, Any] = {kind.__name__.lower(): kind for kind in get_args(Schedule) if kind is not float}
 
     def schedule(words: list[str]) -> Any:
@@ -106,8 +133,6 @@ def schedules() -> ConstructorRegistry:
             str_from_instance=words,
         )
 
-    return registry
-
 
 def main(arguments: list[str]) -> int:
     """0 if all went well, 2 after one clear line if not, 130 if interrupted; then the best so far is written."""
@@ -128,6 +153,7 @@ def train(path: Path, arguments: list[str]) -> int:
     """Run the config at `path` as the other `arguments` say."""
     default = load(path)
     from diffquant.config import Config
+    from diffquant.pipelines.goals import UnreachableError
     from diffquant.report import to_json
 
     @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -140,7 +166,7 @@ def train(path: Path, arguments: list[str]) -> int:
         """What transparent pixels are laid on."""
         config: Annotated[Config, arg(name="")] = default
 
-    asked = parse(Run, arguments, prog=PROG, config=(AvoidSubcommands, FlagCreatePairsOff), registry=schedules())
+    asked = parse(Run, arguments, prog=PROG, config=(AvoidSubcommands, FlagCreatePairsOff), registry=constructors())
     try:
         background = parse_color(asked.background)
     except ValueError as error:
@@ -154,7 +180,10 @@ def train(path: Path, arguments: list[str]) -> int:
     if not (there.is_dir() and os.access(there, os.W_OK)):
         raise UsageError(f"--out: found {there}, expected a folder that can be written to")
     use_compilation_cache()
-    result, interrupted = run(picture, asked.config, started=started)
+    try:
+        result, interrupted = run(picture, asked.config, started=started)
+    except UnreachableError as error:
+        raise UsageError(f"--pipeline.goal: {error}") from None
     kind = format_of(result.data)
     target = folder / f"result{SUFFIXES.get(str(kind), f'.{kind}'.lower())}"
     folder.mkdir(parents=True, exist_ok=True)

@@ -332,6 +332,79 @@ def test_damaged_exif_data_do_not_cost_the_picture(tmp_path):
     np.testing.assert_array_equal(picture.srgb8, RGB)
 
 
+# EXIF data that are kept
+
+MAKER_NOTE, EXPOSURE, GPS_LATITUDE = 37500, 33434, 2
+EXIF_IFD, GPS_IFD = 0x8769, 0x8825
+
+
+def camera_exif(orientation=6, *, big_endian=False):
+    exif = Image.Exif()
+    exif.endian = ">" if big_endian else "<"
+    exif[0x0112] = orientation
+    exif[271] = "A maker of cameras"
+    exif[EXIF_IFD] = {EXPOSURE: 0.25, MAKER_NOTE: bytes(range(40))}
+    exif[GPS_IFD] = {1: "N", GPS_LATITUDE: (49.0, 30.0, 0.5)}
+    return exif
+
+
+def loaded(block):
+    exif = Image.Exif()
+    exif.load(block)
+    return dict(exif), dict(exif.get_ifd(EXIF_IFD)), dict(exif.get_ifd(GPS_IFD))
+
+
+@pytest.mark.parametrize("big_endian", [False, True], ids=["little", "big"])
+@pytest.mark.parametrize("extension", ["jpg", "png", "webp"])
+def test_kept_exif_data_are_those_of_the_file_but_for_the_orientation(tmp_path, extension, big_endian):
+    before = camera_exif(big_endian=big_endian).tobytes()
+    path = saved(tmp_path / f"a.{extension}", np.rot90(SMOOTH).copy(), exif=before)
+    picture = read(path, keep=("exif",))
+    assert picture.srgb8.shape == SMOOTH.shape
+    assert picture.notices == ()
+    differing = [at for at, (a, b) in enumerate(zip(before, picture.exif, strict=True)) if a != b]
+    assert [before[at] for at in differing] == [6]
+    assert [picture.exif[at] for at in differing] == [1]
+    assert loaded(picture.exif)[0][0x0112] == 1
+    assert read(path).exif is None
+
+
+def test_kept_exif_data_of_a_tiff_describe_the_picture_and_not_its_storage(tmp_path):
+    path = saved(tmp_path / "a.tif", np.rot90(SMOOTH).copy(), exif=camera_exif().tobytes())
+    picture = read(path, keep=("exif",))
+    assert picture.srgb8.shape == SMOOTH.shape
+    assert picture.notices == ()
+    main, camera, place = loaded(picture.exif)
+    assert main.keys() <= {271, 282, 283, 296, EXIF_IFD, GPS_IFD}  # neither strips nor sides
+    assert main[271] == "A maker of cameras"
+    assert camera == {EXPOSURE: 0.25, MAKER_NOTE: bytes(range(40))}
+    assert place[GPS_LATITUDE] == (49.0, 30.0, 0.5)
+
+
+def test_a_file_without_exif_data_has_none_to_keep(tmp_path):
+    for extension in ("png", "jpg", "gif"):
+        picture = read(saved(tmp_path / f"a.{extension}", RGB), keep=("exif", "icc"))
+        assert (picture.exif, picture.icc, picture.notices) == (None, None, ())
+    assert read(RGB, keep=("exif", "icc")).exif is None
+
+
+def test_exif_data_cut_anywhere_are_kept_whole_or_not_at_all(tmp_path):
+    block = camera_exif().tobytes()
+    for length in range(7, len(block)):
+        picture = read(saved(tmp_path / "a.png", RGB, exif=block[:length]), keep=("exif",))
+        assert picture.exif is None
+        assert "EXIF data not kept (" in picture.notices[-1]
+        assert "\n" not in picture.notices[-1]
+
+
+def test_exif_data_too_long_for_a_jpeg_are_not_kept(tmp_path):
+    exif = camera_exif(1)
+    exif[271] = "x" * 65_500
+    picture = read(saved(tmp_path / "a.png", RGB, exif=exif), keep=("exif",))
+    assert picture.exif is None
+    assert "EXIF data not kept (found 65" in picture.notices[0]
+
+
 # Profiles
 
 SRGB_PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
@@ -460,6 +533,58 @@ def test_a_profile_that_cannot_be_used_is_ignored_with_a_notice(tmp_path, icc):
     (notice,) = picture.notices
     assert "embedded profile ignored (" in notice
     assert "\n" not in notice
+
+
+# Profiles that are kept
+
+GREY_PROFILE = profile(b"GRAY", {"kTRC": gamma(1.0)})
+
+
+@pytest.mark.parametrize("icc", [rgb_profile("grb"), SRGB_PROFILE], ids=["another", "sRGB"])
+def test_a_kept_profile_leaves_codes_as_they_are(tmp_path, icc):
+    picture = read(saved(tmp_path / "a.png", RGB, icc_profile=icc), keep=("icc",))
+    np.testing.assert_array_equal(picture.srgb8, RGB)
+    assert (picture.icc, picture.notices) == (icc, ())
+    assert read(tmp_path / "a.png").icc is None
+
+
+def test_a_grey_profile_is_kept_of_a_grey_picture(tmp_path):
+    picture = read(saved(tmp_path / "a.png", GREY, icc_profile=GREY_PROFILE), keep=("icc",))
+    np.testing.assert_array_equal(picture.srgb8, np.stack([GREY] * 3, -1))
+    assert picture.icc == GREY_PROFILE
+
+
+def test_16_bits_stay_where_their_profile_is_kept(tmp_path):
+    icc = rgb_profile(curve=gamma(1.0))
+    (tmp_path / "a.png").write_bytes(deep_png(DEEP[..., :3], 2, chunk(b"iCCP", b"x\0\0" + zlib.compress(icc))))
+    picture = read(tmp_path / "a.png", keep=("icc",))
+    assert_deep(picture, DEEP[..., :3])
+    assert picture.icc == icc
+
+
+@pytest.mark.parametrize(
+    ("image", "icc"),
+    [
+        (GREY, rgb_profile(curve=gamma(1.0))),
+        (np.stack([GREY] * 3, -1), rgb_profile(curve=gamma(1.0))),
+        (Image.fromarray(np.dstack([GREY, ALPHA]), "LA"), GREY_PROFILE),
+    ],
+    ids=["grey with one for RGB", "RGB that is grey", "grey on a colour"],
+)
+def test_a_profile_that_suits_other_pixels_is_converted_and_not_kept(tmp_path, image, icc):
+    path = saved(tmp_path / "a.png", image, icc_profile=icc)
+    picture = read(path, keep=("icc",), background=(200, 0, 0))
+    np.testing.assert_array_equal(picture.srgb8, read(path, background=(200, 0, 0)).srgb8)
+    assert picture.icc is None
+    assert "embedded profile 'By hand' converted to sRGB" in picture.notices[0]
+    assert "embedded profile not kept; expected one for grey" in picture.notices[-1]
+
+
+def test_a_profile_that_cannot_be_used_is_not_kept(tmp_path):
+    picture = read(saved(tmp_path / "a.png", RGB, icc_profile=b"not a profile"), keep=("icc",))
+    assert picture.icc is None
+    (notice,) = picture.notices
+    assert "embedded profile ignored (" in notice
 
 
 # PIL images and arrays

@@ -252,5 +252,5 @@ def test_a_codec_without_a_palette_is_trained_and_hardened_all_the_same():
         ("harden", 1.0),
     ]
     assert seen[3].loss < 0.5 * seen[1].loss
-    result = finish(read(pixels), seen[-1].artifact, started=0.0)
+    result = finish(read(pixels), seen[-1].artifact, started=0.0, names=())
     np.testing.assert_array_equal(result.image, seen[-1].artifact.decode())

@@ -18,6 +18,7 @@ from diffquant.interfaces import Image, Pixels, Rendered, Scalar
 from diffquant.losses.base import Loss
 from diffquant.palette.initial import initial_palette
 from diffquant.palette.learned import LearnedPalette, Space
+from diffquant.report import INDEXED
 
 MOST_COLORS = 256
 
@@ -44,6 +45,11 @@ class Palette:
             raise ValueError(f"pinned: found {len(self.pinned)} colours, expected at most colors = {self.colors}")
         if len(set(self.pinned)) < len(self.pinned):
             raise ValueError("pinned: found a colour twice, expected each once")
+
+    @property
+    def figures(self) -> tuple[str, ...]:
+        """Colours, and metrics that take no longer than to make a file."""
+        return INDEXED
 
     def exact(self, pixels: Pixels) -> IndexedImage | None:
         """The picture as it is, if it and the pinned colours have at most `colors` colours together."""
