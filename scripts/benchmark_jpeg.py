@@ -18,15 +18,15 @@ size of picture and preset, and that is left out. With --jobs above 1, neighbour
 import dataclasses
 import sys
 from collections.abc import Sequence
-from contextlib import closing
 from pathlib import Path
 from typing import NoReturn
 
 import jpeg_plots
 import live_jpeg_peers
-from benchmarks import Results, completed, pictures, say, status_of
-from jpeg_runs import Task, encodings, kept_files, open_results, work
-from jpeg_tables import OURS, Curves, Sizes, curves_of, mean_curve, read_peers, tables
+from benchmark_rows import Results, read_file
+from benchmarks import complete, pictures, say, status_of
+from jpeg_runs import Task, encodings, kept_files, work
+from jpeg_tables import CSV, OURS, Curves, Sizes, Table, curves_of, mean_curve, tables
 
 from diffquant import presets
 from diffquant.console import UsageError
@@ -66,17 +66,17 @@ class Benchmark:
         peers = self._peers()
         live = self._live()
         (self.out / "images").mkdir(parents=True, exist_ok=True)
-        with open_results(self.out / "results.csv") as results:
+        with Results(self.out / "results.csv", CSV) as results:
             tasks = encodings(self.out / "images", found, ours | live, results.rows)
             if self.peer_files is not None:
                 tasks += kept_files(self.peer_files, found, results.rows)
             _require_one_source(tasks)
-            failures = _complete(tasks, results, self.jobs)
+            failures = complete(work, tasks, results, self.jobs)
         for failure in failures:
             say(PROG, failure)
         measured = {task.point: results.rows[task.point] for task in tasks if task.point in results.rows}
         here = {task.point.encoder for task in tasks}
-        elsewhere = {key: values for key, values in peers.items() if key[0] not in here}
+        elsewhere = {point: values for point, values in peers.items() if point.encoder not in here}
         self._show(curves_of(elsewhere | measured, found), found)
         return 2 if failures else 0
 
@@ -95,13 +95,13 @@ class Benchmark:
         settings = list(dict.fromkeys(f"{quality:g}" for quality in self.quality))
         return {OURS + preset: settings for preset in self.preset}
 
-    def _peers(self) -> dict[tuple[str, ...], dict[str, float]]:
+    def _peers(self) -> Table:
         if self.peers is None:
             return {}
         if not self.peers.exists():
             say(PROG, f"--peers: found no file {self.peers}; it is left out")
             return {}
-        return read_peers(self.peers)
+        return read_file(self.peers, CSV)
 
     def _live(self) -> dict[str, list[str]]:
         """Settings of each encoder that runs here."""
@@ -139,18 +139,6 @@ def _require_one_source(tasks: Sequence[Task]) -> None:
     sources = {kept: {task.point.encoder for task in tasks if task.kept is kept} for kept in (False, True)}
     if both := sources[False] & sources[True]:
         raise UsageError(f"--peer-files: found files of {', '.join(sorted(both))}, which is also run here")
-
-
-def _complete(tasks: Sequence[Task], results: Results, jobs: int) -> list[str]:
-    """Run the tasks that are not done; returns a line for each that failed."""
-    failures = []
-    with closing(completed(work, [task for task in tasks if not task.is_complete], jobs)) as outcomes:
-        for outcome in outcomes:
-            if isinstance(outcome, str):
-                failures.append(outcome)
-            else:
-                results.add(*outcome)
-    return failures
 
 
 def _pixels(path: Path) -> int:

@@ -12,24 +12,20 @@ reading and measuring. With --jobs above 1, neighbours slow each other down. `by
 encoder writes it, for live peers as well. A file of peers may call the two cpu_s and png_bytes_oxipng.
 """
 
-import concurrent.futures.process
 import dataclasses
 import sys
-from collections.abc import Iterable, Sequence
-from contextlib import closing
+from collections.abc import Container, Iterable, Sequence
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, NoReturn
 
 import live_peers
-from quality_runs import Results, Task, completed, is_complete
-from quality_tables import OURS, Row, read_file, scores_of, tables
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from tyro.conf import FlagCreatePairsOff, arg
+from benchmark_rows import Results, read_file
+from benchmarks import complete, pictures, say, status_of
+from quality_runs import Task, work
+from quality_tables import OURS, Case, Table, columns, scores_of, tables
+from tyro.conf import arg
 
-from diffquant.console import INTERRUPTED, UsageError, complain, parse
-from diffquant.decoding import format_of
-from diffquant.image import HEAD
+from diffquant.console import UsageError
 from diffquant.presets import Preset
 
 PROG = "benchmark_quality"
@@ -61,26 +57,27 @@ class Benchmark:
                 raise UsageError(f"--colors: found {k}, expected 1 to 256")
         if self.jobs < 1 or not self.colors or not self.preset:
             raise UsageError("--jobs, --colors, --preset: expected at least one of each")
-        pictures = _pictures(self.images)
+        found = pictures(self.images)
         peers = _peers(self.peers)
         ours = [OURS + preset for preset in dict.fromkeys(self.preset)]
         colors = list(dict.fromkeys(self.colors))
         live = _live(colors) if self.live else {k: [] for k in colors}
         (self.out / "images").mkdir(parents=True, exist_ok=True)
-        with Results(self.out / "results.csv") as results:
+        with Results(self.out / "results.csv", columns()) as results:
             tasks = [
-                Task(source, self.out / "images" / f"{name}-{k}-{method}.png", results.known(name, method, k))
+                Task(source, self.out / "images" / f"{image}-{k}-{method}.png", case, results.rows.get(case, {}))
                 for k in colors
                 for method in ours + live[k]
-                for name, source in pictures.items()
+                for image, source in found.items()
+                for case in [Case(image, method, k)]
             ]
-            failures = _complete(tasks, results, self.jobs)
+            failures = complete(work, tasks, results, self.jobs)
         for failure in failures:
-            _say(failure)
+            say(PROG, failure)
         for k in colors:
-            own = scores_of((row for row in results.rows.values() if row.method in ours), k)
-            others = scores_of((*peers, *(row for row in results.rows.values() if row.method in live[k])), k)
-            done = [name for name in pictures if all(name in own.get(method, {}) for method in ours)]
+            own = scores_of(_by(ours, results.rows), k)
+            others = scores_of(peers | _by(live[k], results.rows), k)
+            done = [image for image in found if all(image in own.get(method, {}) for method in ours)]
             if done:
                 print(tables(k, own, others, done))
         return 2 if failures else 0
@@ -88,83 +85,27 @@ class Benchmark:
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Entry point: 0 if all went well, 2 after one clear line if not, 130 if interrupted."""
-    arguments = list(sys.argv[1:] if arguments is None else arguments)
-    try:
-        status = parse(Benchmark, arguments, prog=PROG, config=(FlagCreatePairsOff,)).run()
-    except (UsageError, OSError) as error:
-        complain(error, prog=PROG)
-        status = 2
-    except concurrent.futures.process.BrokenProcessPool:
-        _say("a process died, maybe for want of memory; finished rows are kept: run again with fewer --jobs")
-        status = 2
-    except KeyboardInterrupt:
-        _say("interrupted; finished rows are kept: run again to go on")
-        status = INTERRUPTED
-    sys.exit(status)
+    sys.exit(status_of(Benchmark, arguments, prog=PROG))
 
 
-def _complete(tasks: Sequence[Task], results: Results, jobs: int) -> list[str]:
-    """Run the tasks that are not done; returns a line for each that failed."""
-    waiting = [task for task in tasks if not is_complete(task.row)]
-    if not waiting:
-        return []
-    failures = []
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    times = (TimeElapsedColumn(), TimeRemainingColumn())
-    console = Console(stderr=True)
-    options: dict[str, Any] = {
-        "transient": True,
-        "disable": not console.is_terminal,
-        "speed_estimate_period": 1e6,
-    }  # seconds: all
-    with Progress(*columns, *times, console=console, **options) as bar, closing(completed(waiting, jobs)) as outcomes:
-        shown = bar.add_task("rows", total=len(tasks), completed=len(tasks) - len(waiting))
-        for outcome in outcomes:
-            if isinstance(outcome, Row):
-                results.add(outcome)
-            else:
-                failures.append(outcome)
-            bar.advance(shown)
-    return failures
+def _by(methods: Container[str], table: Table) -> Table:
+    return {case: values for case, values in table.items() if case.method in methods}
 
 
-def _pictures(folder: Path) -> dict[str, Path]:
-    """Picture files by name without ending, in order."""
-    found: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()):
-        if not path.is_file() or not _is_picture(path):
-            continue
-        if path.stem in found:
-            raise UsageError(f"--images: found {found[path.stem].name} and {path.name}, expected different names")
-        found[path.stem] = path
-    if not found:
-        raise UsageError(f"--images: found no picture in {folder}, expected at least one")
-    return found
-
-
-def _is_picture(path: Path) -> bool:
-    with path.open("rb") as file:
-        return format_of(file.read(HEAD)) is not None
-
-
-def _peers(path: Path | None) -> Iterable[Row]:
+def _peers(path: Path | None) -> Table:
     if path is None:
-        return []
+        return {}
     if not path.exists():
-        _say(f"--peers: found no file {path}; only ours are shown")
-        return []
-    return read_file(path, "peer")
+        say(PROG, f"--peers: found no file {path}; only ours are shown")
+        return {}
+    return read_file(path, columns("peer"))
 
 
 def _live(colors: Iterable[int]) -> dict[int, list[str]]:
     names, skipped = live_peers.available(colors)
     for line in skipped:
-        _say(line)
+        say(PROG, line)
     return names
-
-
-def _say(line: str) -> None:
-    print(f"{PROG}: {' '.join(line.split())}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -171,7 +171,7 @@ def _errors(shares: Sequence[float]) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Entry point: 0 if all went well, 2 after one clear line if not, 130 if interrupted."""
-    sys.exit(status_of(Fidelity, arguments, prog=PROG))
+    sys.exit(status_of(Fidelity, arguments, prog=PROG, lost="no row is kept"))
 
 
 if __name__ == "__main__":

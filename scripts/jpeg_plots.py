@@ -8,7 +8,7 @@ import io
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from benchmarks import Values
+from benchmark_rows import Values
 from jpeg_tables import METRIC_NAMES, OURS
 
 from diffquant.console import UsageError

@@ -1,22 +1,20 @@
 """The work behind `benchmark_jpeg.py`: one file at a time, made here or kept from elsewhere, measured."""
 
+import functools
 import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple, cast
 
 import live_jpeg_peers
-from benchmarks import Results, Table, Values
-from jpeg_tables import COLUMNS, METRIC_NAMES, OURS, Point
+from benchmark_rows import Values
+from benchmark_runs import measured, warm_up
+from jpeg_tables import COLUMNS, METRIC_NAMES, OURS, Point, Table
 from PIL import Image
 
 from diffquant import presets, runner
-from diffquant.config import Config
 from diffquant.console import UsageError, use_compilation_cache
-from diffquant.export.files import write_atomically
-from diffquant.image import Picture, read
-from diffquant.metrics import measure
-from diffquant.report import decode
+from diffquant.image import Picture
 
 
 class Task(NamedTuple):
@@ -37,11 +35,6 @@ class Task(NamedTuple):
         needed = (*METRIC_NAMES, "bytes") if self.kept else COLUMNS
         changed = self.kept and self.file.stat().st_size != self.values.get("bytes")
         return not changed and all(name in self.values for name in needed)
-
-
-def open_results(path: Path) -> Results:
-    """The CSV of rows, by encoder, image and setting."""
-    return Results(path, Point._fields, COLUMNS)
 
 
 def encodings(folder: Path, pictures: dict[str, Path], settings: dict[str, list[str]], known: Table) -> list[Task]:
@@ -85,27 +78,19 @@ def _point(path: Path, images: Iterable[str]) -> Point | None:
 def work(task: Task) -> tuple[Point, Values] | str:
     """Make the file unless that was done, measure what was not; or one line that says why there is no row."""
     use_compilation_cache()
+    encode = None if task.kept else functools.partial(_encode, task.point)
     try:
-        picture = read(task.source)
-        values = dict(task.values)
-        if not task.kept and not (task.file.exists() and "seconds" in values):
-            data, values["seconds"] = _encode(picture, task.point)
-            write_atomically(task.file, data)
-        data = task.file.read_bytes()
-        if len(data) != values.get("bytes"):
-            values = {"bytes": len(data)} | ({} if task.kept else {"seconds": values["seconds"]})
-        missing = [name for name in METRIC_NAMES if name not in values]
-        return task.point, values | measure(picture.srgb8, decode(data), missing)
-    except (ValueError, OSError, FloatingPointError) as error:  # as text: not every error survives the way back
+        return task.point, measured(task.source, task.file, task.values, METRIC_NAMES, encode)
+    except (ValueError, OSError, FloatingPointError) as error:
         return f"{', '.join(task.point)}: {error}"
 
 
-def _encode(picture: Picture, point: Point) -> tuple[bytes, float]:
+def _encode(point: Point, picture: Picture) -> tuple[bytes, float]:
     """A JPEG file, and the seconds from the picture to its bytes."""
     if point.encoder.startswith(OURS):
         preset = cast(presets.Preset, point.encoder.removeprefix(OURS))
         config = presets.jpeg_config(preset, quality=float(point.setting))
-        _warm_up(picture, config)
+        warm_up(picture, config)
         result = runner.compress(picture, config)
         assert result.report.seconds is not None  # it was made here
         return result.data, result.report.seconds
@@ -113,12 +98,3 @@ def _encode(picture: Picture, point: Point) -> tuple[bytes, float]:
     started = time.perf_counter()
     data = live_jpeg_peers.PEERS[point.encoder](image, int(point.setting))
     return data, time.perf_counter() - started
-
-
-def _warm_up(picture: Picture, config: Config) -> None:
-    """Compile what `config` runs on pictures of this size: one dispatch of steps, one round of the search."""
-    seen: list[str] = []
-    for stage in runner.stages(picture, config, stop=lambda: seen[-1] == "relax"):
-        seen.append(stage.name)
-        if stage.name == "harden" and stage.share > 0:
-            return

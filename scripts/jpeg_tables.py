@@ -3,11 +3,10 @@
 import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from benchmarks import Table, Values, read_file
+from benchmark_rows import Columns, Values, markdown
 
 from diffquant.metrics import METRICS
 from diffquant.metrics.bjontegaard import axis, bd_rate
@@ -30,6 +29,11 @@ class Point(NamedTuple):
     setting: str
 
 
+Table = dict[Point, Values]
+
+CSV = Columns(keys=Point._fields, key=Point, names=COLUMNS)  # of results, and of other encoders' files
+
+
 class Deltas(NamedTuple):
     """Rate of one encoder at another's quality, per cent: of each image and metric a number, or why there is none."""
 
@@ -43,16 +47,6 @@ class Deltas(NamedTuple):
         if not found:
             return "–"
         return percent(statistics.fmean(found)) + (f" ({len(found)})" if len(found) < len(images) else "")
-
-
-def read_peers(path: Path) -> Table:
-    """Points of other encoders: a CSV of the columns encoder, image, setting, bytes and metrics.
-
-    Raises:
-        UsageError: it is no such CSV.
-        OSError: it cannot be read.
-    """
-    return read_file(path, Point._fields, COLUMNS)
 
 
 def curves_of(table: Table, images: Iterable[str]) -> Curves:
@@ -152,9 +146,3 @@ def _title(name: str) -> str:
 def percent(value: float) -> str:
     """With its sign."""
     return f"{value:+.1f} %"
-
-
-def markdown(header: Sequence[str], rows: Iterable[Sequence[str]], left: int = 1) -> str:
-    """A table whose first `left` columns are texts, and the others numbers."""
-    rule = ["---"] * left + ["---:"] * (len(header) - left)
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in (header, rule, *rows))

@@ -10,7 +10,7 @@ import shutil
 import subprocess
 from collections.abc import Callable
 
-from live_peers import UnavailableError
+from live_peers import UnavailableError, piped, tried
 from PIL import Image, features
 
 Peer = Callable[[Image.Image, int], bytes]  # picture, quality -> JPEG file
@@ -38,25 +38,15 @@ def _mozjpeg(image: Image.Image, quality: int) -> bytes:
     source = io.BytesIO()
     image.save(source, "PPM")
     command = [_cjpeg(), "-quality", str(quality), "-sample", "2x2"]  # progressive and with a trellis, unless told
-    done = subprocess.run(command, input=source.getvalue(), capture_output=True)
-    if done.returncode:
-        raise OSError(f"{command[0]} ended with {done.returncode}: {done.stderr.decode(errors='replace').strip()}")
-    return done.stdout
+    return piped(command, source.getvalue())
 
 
 PEERS: dict[str, Peer] = {"libjpeg-turbo": _turbo, "pyjpegli": _jpegli, "mozjpeg": _mozjpeg}
 
 
 def available() -> tuple[list[str], list[str]]:
-    """Names of the peers that run here, and a line for each other one that says why not. Each is tried on a picture."""
-    names, lines = [], []
-    for name, peer in PEERS.items():
-        try:
-            peer(Image.new("RGB", (24, 16)), QUALITIES[0])
-            names.append(name)
-        except (UnavailableError, OSError) as error:
-            lines.append(f"{name}: skipped: {error}")
-    return names, lines
+    """Names of the peers that run here, and a line for each other one that says why not."""
+    return tried(PEERS, QUALITIES[0])
 
 
 @functools.cache

@@ -7,7 +7,7 @@ import functools
 import io
 import shutil
 import subprocess
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from PIL import Image
 
@@ -56,19 +56,38 @@ PEERS: dict[str, Peer] = {
 def available(colors: Iterable[int]) -> tuple[dict[int, list[str]], list[str]]:
     """For each number of colours the names of the peers that run here, and a line for each other one that says why not.
 
-    Each is tried on a small picture. Of several numbers of colours a peer's same reason counts once.
+    Of several numbers of colours a peer's same reason counts once.
     """
     names: dict[int, list[str]] = {}
     lines: dict[str, None] = {}  # in order
     for k in colors:
-        names[k] = []
-        for name, peer in PEERS.items():
-            try:
-                peer(Image.new("RGB", (4, 4)), k)
-                names[k].append(name)
-            except (UnavailableError, OSError) as error:
-                lines[f"{name}: skipped: {error}"] = None
+        names[k], skipped = tried(PEERS, k)
+        lines |= dict.fromkeys(skipped)
     return names, list(lines)
+
+
+def tried(peers: Mapping[str, Callable[[Image.Image, int], object]], number: int) -> tuple[list[str], list[str]]:
+    """Names of those that can do a small picture with this number, and a line for each other one that says why not."""
+    names, lines = [], []
+    for name, peer in peers.items():
+        try:
+            peer(Image.new("RGB", (24, 16)), number)
+            names.append(name)
+        except (UnavailableError, OSError) as error:
+            lines.append(f"{name}: skipped: {error}")
+    return names, lines
+
+
+def piped(command: list[str], data: bytes) -> bytes:
+    """What `command` makes of `data`: stdin to stdout.
+
+    Raises:
+        OSError: the command failed; says how.
+    """
+    done = subprocess.run(command, input=data, capture_output=True)
+    if done.returncode:
+        raise OSError(f"{command[0]} ended with {done.returncode}: {done.stderr.decode(errors='replace').strip()}")
+    return done.stdout
 
 
 @functools.cache
@@ -97,15 +116,8 @@ def _ffmpeg_program() -> str:
 
 
 def _filter(command: list[str], image: Image.Image) -> Image.Image:
-    """The picture that `command` makes of a PNG: stdin to stdout.
-
-    Raises:
-        OSError: the command failed; says how.
-    """
+    """The picture that `command` makes of a PNG."""
     source = io.BytesIO()
     image.save(source, "PNG", compress_level=1)
-    done = subprocess.run(command, input=source.getvalue(), capture_output=True)
-    if done.returncode:
-        raise OSError(f"{command[0]} ended with {done.returncode}: {done.stderr.decode(errors='replace').strip()}")
-    with Image.open(io.BytesIO(done.stdout)) as result:
+    with Image.open(io.BytesIO(piped(command, source.getvalue()))) as result:
         return result.convert("RGB")

@@ -15,11 +15,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import numpy as np
+from benchmark_rows import read_file
+from benchmarks import say, status_of
 from live_peers import LIVE
-from quality_tables import OURS, Means, heading, means_of, means_table, read_file, scores_of, title
+from quality_tables import OURS, Means, columns, heading, means_of, means_table, scores_of, title
 from tyro.conf import Positional, arg
 
-from diffquant.console import INTERRUPTED, UsageError, complain, parse
+from diffquant.console import UsageError
 from diffquant.export.files import write_atomically
 from diffquant.metrics import METRICS
 
@@ -72,7 +74,7 @@ class Curve:
         lines = [f"## {heading(self.colors, images)}", means_table(means, names, ["seconds"])]
         print("\n\n".join(lines))
         if timeless := [method for method, values in means.items() if not values.get("seconds", 0) > 0]:
-            _say(f"not drawn, for want of seconds: {', '.join(timeless)}")
+            say(PROG, f"not drawn, for want of seconds: {', '.join(timeless)}")
         data = draw(means, names, heading(self.colors, images), self.out.suffix.lower())
         self.out.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(self.out, data)
@@ -80,12 +82,12 @@ class Curve:
 
     def _means(self) -> tuple[Means, list[str]]:
         """Means of all methods, the fastest first, and the pictures that they are over."""
-        rows = read_file(self.results, "method")
-        if not any(row.k == self.colors and row.method.startswith(OURS) for row in rows):
+        table = read_file(self.results, columns())
+        if not any(case.k == self.colors and case.method.startswith(OURS) for case in table):
             raise UsageError(f"{self.results}: found nothing of ours with {self.colors} colours; see -n")
         if self.peers is not None:
-            rows += read_file(self.peers, "peer")
-        scores = scores_of(rows, self.colors)
+            table |= read_file(self.peers, columns("peer"))
+        scores = scores_of(table, self.colors)
         images = sorted(set.intersection(*map(set, scores.values())))
         if not images:
             raise UsageError(f"found no picture that all methods have with {self.colors} colours: {', '.join(scores)}")
@@ -95,15 +97,7 @@ class Curve:
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Entry point: 0 if all went well, 2 after one clear line if not, 130 if interrupted."""
-    try:
-        status = parse(Curve, list(sys.argv[1:] if arguments is None else arguments), prog=PROG).run()
-    except (UsageError, OSError) as error:
-        complain(error, prog=PROG)
-        status = 2
-    except KeyboardInterrupt:
-        _say("interrupted; nothing is drawn")
-        status = INTERRUPTED
-    sys.exit(status)
+    sys.exit(status_of(Curve, arguments, prog=PROG, lost="nothing is drawn"))
 
 
 def draw(means: Means, names: Sequence[str], headline: str, ending: str) -> bytes:
@@ -240,10 +234,6 @@ def _meetings(some: Sequence[Box], others: Sequence[Box]) -> int:
         return 0
     a, b = np.array(some)[:, None], np.array(others)[None]
     return int(np.sum(np.all((a[..., :2] <= b[..., 2:]) & (b[..., :2] <= a[..., 2:]), -1)))
-
-
-def _say(line: str) -> None:
-    print(f"{PROG}: {' '.join(line.split())}", file=sys.stderr)
 
 
 if __name__ == "__main__":

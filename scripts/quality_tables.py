@@ -1,14 +1,12 @@
 """Scores of several methods on the same pictures: read from CSV, printed as Markdown."""
 
-import csv
-import io
 import math
 import statistics
-from collections.abc import Iterable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import NamedTuple
 
-from diffquant.console import UsageError
+from benchmark_rows import Columns, Values, markdown
+
 from diffquant.metrics import METRICS
 
 # Whether higher is better, of metrics that a file of peers may hold without `METRICS` knowing them.
@@ -18,65 +16,38 @@ ALIASES = {"png_bytes_oxipng": "bytes", "cpu_s": "seconds"}  # what files of pee
 
 OURS = "diffquant-"  # and the preset: the name of a method
 
-Scores = dict[str, dict[str, dict[str, float]]]  # method -> image -> metric or cost -> value
-Means = dict[str, dict[str, float]]  # method -> metric or cost -> value
+Scores = dict[str, dict[str, Values]]  # method -> image -> metric or cost -> value
+Means = dict[str, Values]  # method -> metric or cost -> value
 
 
-class Row(NamedTuple):
-    """What a method scored on a picture with `k` colours. Values that are missing in the file are missing here."""
+class Case(NamedTuple):
+    """A picture, who quantized it, and to how many colours."""
 
     image: str
     method: str
     k: int
-    values: dict[str, float]
 
 
-def read_rows(path: Path, text: str, method: str) -> list[Row]:
-    """Rows of a CSV of the columns image, `method`, k and metrics. Columns of unknown names are left out.
-
-    Raises:
-        UsageError: a column is missing, or a cell is no number; names the file and the line.
-    """
-    reader = csv.DictReader(io.StringIO(text, newline=""))
-    rows = []
-    try:
-        header = reader.fieldnames or ()
-        missing = [column for column in ("image", method, "k") if column not in header]
-        known = {*METRICS, *ELSEWHERE, *COSTS}
-        names = {column: name for column in header if (name := ALIASES.get(column, column)) in known}
-        if missing or not names.keys() - {*COSTS, *ALIASES}:
-            found = f"no column {', '.join(missing)}" if missing else "no metric"
-            raise UsageError(f"{path}: found {found}, expected image, {method}, k and some of {', '.join(METRICS)}")
-        for cells in reader:
-            values = {name: float(cells[column]) for column, name in names.items() if cells[column]}
-            rows.append(Row(cells["image"], cells[method], int(cells["k"] or ""), values))
-    except UsageError:
-        raise
-    except (ValueError, csv.Error) as error:
-        raise UsageError(f"{path}, line {reader.line_num}: {error}; expected numbers") from None
-    return rows
+Table = dict[Case, Values]
 
 
-def read_file(path: Path, method: str) -> list[Row]:
-    """Rows of a file of that kind.
+def columns(method: str = "method") -> Columns[Case]:
+    """Of a CSV: image, k, and the method by what the file calls it; metrics and costs."""
 
-    Raises:
-        UsageError: it is no such CSV.
-        OSError: it cannot be read.
-    """
-    try:
-        return read_rows(path, path.read_text(encoding="utf-8"), method)
-    except UnicodeDecodeError:
-        raise UsageError(f"{path}: found no text, expected a CSV") from None
+    def case(image: str, name: str, k: str) -> Case:
+        return Case(image, name, int(k))
+
+    keys, names = ("image", method, "k"), (*METRICS, *ELSEWHERE, *COSTS)
+    return Columns(keys=keys, key=case, names=names, costs=COSTS, rare=tuple(ELSEWHERE), aliases=ALIASES)
 
 
-def scores_of(rows: Iterable[Row], k: int) -> Scores:
-    """Scores at `k` colours; of rows for the same picture the last one. NaN is no score."""
+def scores_of(table: Table, k: int) -> Scores:
+    """Scores at `k` colours. NaN is no score: a small picture does not have every metric."""
     scores: Scores = {}
-    for row in rows:
-        if row.k == k:
-            values = {name: value for name, value in row.values.items() if not math.isnan(value)}
-            scores.setdefault(row.method, {})[row.image] = values
+    for case, values in table.items():
+        if case.k == k:
+            there = {name: value for name, value in values.items() if not math.isnan(value)}
+            scores.setdefault(case.method, {})[case.image] = there
     return scores
 
 
@@ -120,14 +91,14 @@ def means_table(means: Means, names: Sequence[str], costs: Sequence[str]) -> str
     """Markdown: a row for each method, a column for each metric and cost; the best value of each metric in bold."""
     best = {name: means[_best(_column(means, name), name)][name] for name in names}
 
-    def cell(values: dict[str, float], name: str) -> str:
+    def cell(values: Values, name: str) -> str:
         if name not in values:
             return "–"
         text = _cell(name, values[name])
         return f"**{text}**" if values[name] == best.get(name) else text
 
     rows = [[method, *(cell(values, name) for name in (*names, *costs))] for method, values in means.items()]
-    return _markdown(["method", *map(title, names), *costs], rows)
+    return markdown(["method", *map(title, names), *costs], rows)
 
 
 def _have(means: Means, name: str) -> bool:
@@ -153,11 +124,6 @@ def _column(means: Means, name: str) -> dict[str, float]:
 
 def _cell(name: str, value: float) -> str:
     return {"bytes": f"{value:,.0f}", "seconds": f"{value:.2f}"}.get(name, f"{value:.4g}")
-
-
-def _markdown(header: Sequence[str], rows: Iterable[Sequence[str]], left: int = 1) -> str:
-    rule = ["---"] * left + ["---:"] * (len(header) - left)
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in (header, rule, *rows))
 
 
 def _duel(
@@ -187,11 +153,11 @@ def _duel(
                     f"{ahead} of {len(images)}",
                 ]
             )
-    return _markdown(["ours", "metric", "mean", "best peer's", "best peer", "ratio", "images ahead"], rows, left=2)
+    return markdown(["ours", "metric", "mean", "best peer's", "best peer", "ratio", "images ahead"], rows, left=2)
 
 
 def _elsewhere(theirs: Means, names: Sequence[str]) -> str:
     """The best peers by metrics that are not measured here."""
     best = [(name, _best(_column(theirs, name), name)) for name in names]
     rows = [[title(name), _cell(name, theirs[peer][name]), peer] for name, peer in best]
-    return _markdown(["not measured on ours", "best peer's", "best peer"], rows) if rows else ""
+    return markdown(["not measured on ours", "best peer's", "best peer"], rows) if rows else ""

@@ -70,19 +70,6 @@ def script(monkeypatch):
     return benchmark_quality
 
 
-@pytest.fixture
-def live_peers(monkeypatch):
-    """The module of live peers, with nothing known of what is installed."""
-    monkeypatch.syspath_prepend(str(SCRIPTS))
-    import live_peers
-
-    live_peers._program.cache_clear()
-    live_peers._ffmpeg_program.cache_clear()
-    yield live_peers
-    live_peers._program.cache_clear()
-    live_peers._ffmpeg_program.cache_clear()
-
-
 def rows_of(path):
     return rows_in(path.read_text())
 
@@ -227,55 +214,6 @@ def test_metrics_are_compared_once_they_are_ours_and_shown_apart_before(script, 
 
 def test_only_what_no_metric_of_ours_measures_is_shown_apart(script):
     assert not sys.modules["quality_tables"].ELSEWHERE.keys() & METRICS.keys()
-
-
-# FFmpeg
-
-
-@pytest.mark.parametrize("k", [2, 4, 16, 256])
-def test_ffmpeg_gives_at_most_so_many_colours_and_dithers(live_peers, images, k):
-    pytest.importorskip("imageio_ffmpeg")
-    with Image.open(images / "a.png") as image:
-        result = np.asarray(live_peers.PEERS[FFMPEG](image, k))
-        source = np.asarray(image)
-    assert result.shape == source.shape
-    palette, indices = np.unique(result.reshape(-1, 3), axis=0, return_inverse=True)
-    assert k / 2 <= len(palette) <= k
-    nearest = np.argmin(np.sum((source.reshape(-1, 1, 3) - palette.astype(float)) ** 2, -1), -1)
-    assert np.mean(nearest != indices.ravel()) > 0.05  # error diffusion takes others too
-
-
-def test_ffmpeg_is_skipped_in_one_line_for_one_colour(live_peers):
-    names, lines = live_peers.available([1])
-    assert FFMPEG not in names[1]
-    assert f"{FFMPEG}: skipped: takes 2 to 256 colours, found 1" in lines
-
-
-@pytest.fixture
-def no_package(live_peers, monkeypatch, tmp_path):
-    """No imageio-ffmpeg, and nothing on PATH but this folder."""
-    monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)
-    monkeypatch.setenv("PATH", str(tmp_path))
-    return tmp_path
-
-
-def test_ffmpeg_is_skipped_in_one_line_where_there_is_none(live_peers, no_package):
-    names, lines = live_peers.available([4, 8])
-    assert all(FFMPEG not in names[k] for k in (4, 8))
-    [line] = [line for line in lines if line.startswith(FFMPEG)]
-    reason = "found no imageio-ffmpeg (pip install imageio-ffmpeg), and found no ffmpeg on PATH that works"
-    assert line == f"{FFMPEG}: skipped: {reason}"
-
-
-@pytest.mark.skipif(os.name == "nt", reason="the program is a shell script")
-def test_without_the_package_an_ffmpeg_on_path_will_do(live_peers, no_package, images):
-    program = no_package / "ffmpeg"
-    program.write_text('#!/bin/sh\nif [ "$1" = -version ]; then echo "ffmpeg version 0"; else exec /bin/cat; fi\n')
-    program.chmod(0o755)
-    names, _ = live_peers.available([4])
-    assert FFMPEG in names[4]
-    with Image.open(images / "a.png") as image:
-        np.testing.assert_array_equal(live_peers.PEERS[FFMPEG](image, 4), image)  # that program copies
 
 
 # Mistakes
