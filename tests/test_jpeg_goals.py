@@ -84,3 +84,9 @@ def test_what_cannot_be_reached_is_refused_in_one_line_with_what_is_nearest(goal
 def test_no_file_has_no_bytes():
     with pytest.raises(ValueError, match="bytes: found 0, expected at least 1"):
         Bytes(most=0)
+
+
+@pytest.mark.parametrize("settings", [{"value": float("nan")}, {"value": 30.0, "tolerance": 0.0}])
+def test_a_score_that_says_nothing_is_refused(settings):
+    with pytest.raises(ValueError, match="expected"):
+        Score(metric="psnr", **settings)

@@ -1,6 +1,7 @@
 """What a file has to reach, where a setting such as quality is to be found for it."""
 
 import dataclasses
+import math
 
 MOST_OFF = 0.01  # of the bytes asked for
 
@@ -23,6 +24,12 @@ class Score:
     metric: str
     value: float
     tolerance: float | None = None
+
+    def __post_init__(self) -> None:
+        if not math.isfinite(self.value):
+            raise ValueError(f"target: found {self.metric} = {self.value}, expected a finite number")
+        if self.tolerance is not None and not self.tolerance > 0:
+            raise ValueError(f"tolerance: found {self.tolerance}, expected above 0")
 
 
 class UnreachableError(ValueError):

@@ -19,8 +19,8 @@ from diffquant.report import decode
 
 LOWEST, HIGHEST = math.log(0.02), math.log(64.0)  # of distance: beyond, tables do not change any more
 SAVED = 0.88  # of the bytes of plainly rounded levels that are left after a search: where to begin
-BISECTIONS = 7
-RUNS = 6  # searches at most; half the work that is left is taken to be done with each
+BISECTIONS = 9
+RUNS = 8  # searches at most; half the work that is left is taken to be done with each
 ELASTICITY = -0.6  # change of the logarithm of bytes with that of distance: a first guess
 POINTS = {"ssimulacra2": 10.0, "psnr": 2.5}  # that a score loses while distance grows e-fold: first guesses
 MOST_STEEP = 3.0  # factor between such a guess and what is believed
