@@ -12,6 +12,7 @@ from skimage.metrics import peak_signal_noise_ratio
 
 from diffquant.jpeg.search import Search
 from diffquant.losses import ExpectedImageError
+from diffquant.pipelines import reach
 from diffquant.pipelines.goals import Bytes, Score, UnreachableError
 from diffquant.pipelines.jpeg import Jpeg
 
@@ -90,3 +91,12 @@ def test_no_file_has_no_bytes():
 def test_a_score_that_says_nothing_is_refused(settings):
     with pytest.raises(ValueError, match="expected"):
         Score(metric="psnr", **settings)
+
+
+def test_no_place_is_tried_twice_and_what_lies_between_is_found():
+    seen = [(-3.05, 0.080)]
+    for _ in range(6):  # a plateau, then a fall
+        place = reach._next(seen, -0.6)
+        assert place not in [one for one, _ in seen]
+        seen.append((place, 0.056 if place < -2.5 else -0.2))
+    assert any(error < 0 for _, error in seen)

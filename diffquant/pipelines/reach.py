@@ -23,7 +23,8 @@ BISECTIONS = 9
 RUNS = 8  # searches at most; half the work that is left is taken to be done with each
 ELASTICITY = -0.6  # change of the logarithm of bytes with that of distance: a first guess
 POINTS = {"ssimulacra2": 10.0, "psnr": 2.5}  # that a score loses while distance grows e-fold: first guesses
-MOST_STEEP = 3.0  # factor between such a guess and what is believed
+GROWTH = 1.7  # of steps outwards, from one to the next
+NARROWEST, INTERPOLATED = 0.1, 5  # share of an interval that is cut off at least; places tried before it is halved
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,10 +79,10 @@ def _score_scale(goal: Score, pixels: Pixels) -> _Scale:
     tolerance = goal.tolerance or (0.3 if goal.metric in POINTS else 0.01 * abs(goal.value))
 
     def excess(file: JpegImage) -> float:
-        return sign * (metric.function(pixels, decode(file.to_bytes())) - goal.value)
+        return sign * (metric.function(pixels, _shown(file)) - goal.value)
 
     def say(file: JpegImage) -> str:
-        return f"{goal.metric} = {metric.format(metric.function(pixels, decode(file.to_bytes())))}"
+        return f"{goal.metric} = {metric.format(metric.function(pixels, _shown(file)))}"
 
     return _Scale(error=excess, tolerance=tolerance, less_will_do=False, slope=-points, bias=0.0, say=say)
 
@@ -140,20 +141,21 @@ def _rank(error: float, scale: _Scale) -> tuple[bool, float]:
     return scale.less_will_do and error > scale.tolerance, abs(error)
 
 
-def _next(seen: Sequence[tuple[float, float]], slope: float) -> float:
-    """Where the error should be 0: by the secant through the two nearest places, or by the guessed slope.
+def _shown(file: JpegImage) -> Pixels:
+    """As sRGB if its own transform needs the profile; codes of a profile that was kept stay as they are."""
+    return decode(file.to_bytes(), managed=file.icc is None or file.adobe == 0)
 
-    Between two places of different sign it stays between them.
+
+def _next(seen: Sequence[tuple[float, float]], slope: float) -> float:
+    """Where the error should be 0, and nothing was tried yet.
+
+    Between too much and too little it is interpolated, later halved; before there are both, steps outwards grow.
     """
-    above = max((place for place, error in seen if error > 0), default=LOWEST)
-    below = min((place for place, error in seen if error <= 0), default=HIGHEST)
-    place, error = min(seen, key=lambda one: abs(one[1]))
-    others = [one for one in seen if one[0] != place]
-    if others:
-        other = min(others, key=lambda one: abs(one[1]))
-        secant = (error - other[1]) / (place - other[0])
-        slope = secant if MOST_STEEP * slope < secant < slope / MOST_STEEP else slope
-    found = place - error / slope
-    if above < below and not above < found < below:
-        found = (above + below) / 2 if len(seen) > 1 and above > LOWEST and below < HIGHEST else found
-    return found
+    above = max(((place, error) for place, error in seen if error > 0), default=None)
+    below = min(((place, error) for place, error in seen if error <= 0), default=None)
+    if above is None or below is None:
+        place, error = above or below or seen[-1]
+        return place - error / slope * GROWTH ** (len(seen) - 1)
+    share = above[1] / (above[1] - below[1])
+    inside = min(max(share, NARROWEST), 1 - NARROWEST) if len(seen) <= INTERPOLATED and above[0] < below[0] else 0.5
+    return above[0] + inside * (below[0] - above[0])
