@@ -63,8 +63,9 @@ def dummies(geometry: Geometry, component: int) -> int:
 
 
 @numba.njit(cache=True, nogil=True)
-def _bits(magnitude):
-    bits = 0
+def size_of(value):
+    """Bits of the magnitude: the size category. T.81, table F.1."""
+    magnitude, bits = abs(value), 0
     while magnitude:
         magnitude >>= 1
         bits += 1
@@ -73,7 +74,7 @@ def _bits(magnitude):
 
 @numba.njit(cache=True, nogil=True)
 def _end(counts, ended):
-    counts[(_bits(ended) - 1) << 4] += 1
+    counts[(size_of(ended) - 1) << 4] += 1
 
 
 @numba.njit(cache=True, nogil=True)
@@ -89,7 +90,7 @@ def _sizes(blocks):
     for n in range(len(blocks)):
         for k in range(1, 64):
             if blocks[n, k] != 0:
-                places[i], sizes[i] = k, _bits(abs(blocks[n, k]))
+                places[i], sizes[i] = k, size_of(blocks[n, k])
                 i += 1
     return starts, places, sizes
 
@@ -161,7 +162,7 @@ def _differences(values):
     counts = np.zeros(17, np.int64)
     before = 0
     for value in values:
-        counts[_bits(abs(value - before))] += 1
+        counts[size_of(value - before)] += 1
         before = value
     return counts
 

@@ -13,18 +13,9 @@ import math
 import numba
 import numpy as np
 
+from diffquant.jpeg.symbols import LONGEST, size_of
+
 NEVER = 1e30  # a cost
-LONGEST = 0x7FFF  # ended blocks in a run
-
-
-@numba.njit(cache=True, nogil=True)
-def size_of(value: int) -> int:
-    """Bits of the magnitude: JPEG's size category."""
-    value, bits = abs(value), 0
-    while value:
-        value >>= 1
-        bits += 1
-    return bits
 
 
 @numba.njit(cache=True, nogil=True)
