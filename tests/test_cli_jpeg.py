@@ -192,7 +192,7 @@ def configs(jpeg_command, monkeypatch, *options):
         raise OSError("enough seen")
 
     with monkeypatch.context() as patch:
-        patch.setattr("diffquant.cli.run", fail)
+        patch.setattr("diffquant.commands.jpeg.run", fail)
         assert jpeg_command("photo.png", "-o", "out.jpg", *options).stderr == "diffquant: enough seen\n"
     return seen
 
