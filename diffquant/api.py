@@ -3,6 +3,7 @@
 import math
 import os
 from collections.abc import Collection, Sequence
+from typing import Literal
 
 import numpy as np
 import PIL.Image
@@ -10,8 +11,9 @@ import PIL.Image
 from diffquant.config import Config
 from diffquant.image import Color, Metadata, Picture, parse_color, read
 from diffquant.metrics import METRICS
+from diffquant.palette.files import read_palette
 from diffquant.pipelines.goals import AnyGoal, Bytes, Score, UnreachableError
-from diffquant.presets import Dither, Preset, Sampling, Taste, jpeg_config, palette_config
+from diffquant.presets import Dither, Preset, Sampling, Taste, automatic_chroma, jpeg_config, palette_config
 from diffquant.runner import Result, compress
 
 Source = str | os.PathLike[str] | PIL.Image.Image | np.ndarray
@@ -23,15 +25,17 @@ def quantize(
     *,
     preset: Preset = "balanced",
     dither: Dither = "polish",
-    pin: Sequence[str | Color] = (),
+    chroma: float | Literal["auto"] = "auto",
+    pin: Sequence[str | Color] | os.PathLike[str] = (),
     background: str | Color = "white",
     seed: int = 0,
 ) -> Result:
     """The best-looking picture of at most `colors` colours, as an indexed PNG.
 
     `image` is a path, a PIL image or an array ([h w], [h w 3] or [h w 4]; uint8, uint16 or floats in [0, 1]). `pin`
-    names colours that the palette must hold; if there are `colors` of them, they are the palette. Transparent pixels
-    are laid on `background`. Colours are CSS names, '#rrggbb' or (r, g, b).
+    names colours that the palette must hold, or a palette file; if there are `colors` of them, they are the palette.
+    `chroma` is what hues weigh against lightness, 1 to 16; by default the picture and the number of colours say.
+    Transparent pixels are laid on `background`. Colours are CSS names, '#rrggbb' or (r, g, b).
 
     Returns palette [k 3], indices [h w], image [h w 3], data (the file's bytes), report, and save(path).
 
@@ -39,9 +43,48 @@ def quantize(
         ImageError: the picture cannot be read.
         ValueError: an argument is out of range.
     """
-    pinned = tuple(_codes(color) for color in pin)
+    if isinstance(pin, os.PathLike):
+        pinned = tuple((r, g, b) for r, g, b in read_palette(pin).tolist())
+    else:
+        pinned = tuple(_codes(color) for color in pin)
     picture = read(image, background=_codes(background))
-    return compress(picture, palette_config(preset, colors=colors, pinned=pinned, dither=dither, seed=seed))
+    config = palette_recipe(
+        picture, preset=preset, colors=colors, pinned=pinned, dither=dither, chroma=chroma, seed=seed
+    )
+    return compress(picture, config)
+
+
+def palette_recipe(
+    picture: Picture,
+    *,
+    preset: Preset,
+    colors: int,
+    pinned: tuple[Color, ...],
+    dither: Dither,
+    chroma: float | Literal["auto"],
+    seed: int,
+    serpentine: bool = True,
+    strength: float = 1.0,
+) -> Config:
+    """How a picture is quantized, for the arguments of `quantize`.
+
+    Raises:
+        ValueError: an argument is out of range.
+    """
+    if chroma != "auto" and not 1 <= chroma <= 16:
+        raise ValueError(f"chroma: found {chroma}, expected 'auto' or 1 to 16")
+    if chroma == "auto":
+        chroma = automatic_chroma(picture.srgb8, max(colors, 1), pinned=len(pinned), dither=dither)
+    return palette_config(
+        preset,
+        colors=colors,
+        pinned=pinned,
+        dither=dither,
+        serpentine=serpentine,
+        strength=strength,
+        chroma=chroma,
+        seed=seed,
+    )
 
 
 def compress_jpeg(

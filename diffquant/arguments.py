@@ -1,10 +1,12 @@
 """What options mean that are more than a word or a number. Mistakes become one line that names the option."""
 
 import math
+import os
 from pathlib import Path
 
 from diffquant.console import UsageError
 from diffquant.image import parse_color
+from diffquant.palette.files import WRITABLE, read_palette
 
 METRIC_NAMES = (  # of `diffquant.metrics`, whose import waits for JAX
     *("psnr", "ssim", "ms_ssim", "ssimulacra2", "butteraugli_3norm"),
@@ -44,18 +46,16 @@ def color_from(text: str, option: str) -> tuple[int, int, int]:
 
 
 def colors_from(text: str, option: str) -> Codes:
-    """Colours separated by commas, or one on each line of a file."""
+    """Colours separated by commas, each once; or a palette file, or a picture of few colours."""
     if not text:
         return ()
-    words = [(option, word) for word in text.split(",")]
-    if option == "--palette" and Path(text).is_file():
-        try:
-            lines = Path(text).read_text(encoding="utf-8").splitlines()
-        except UnicodeDecodeError:
-            raise UsageError(f"{text}: found no text; expected a colour on each line") from None
-        words = [(f"{text}, line {i}", line) for i, line in enumerate(lines, 1) if line.strip()]
-    codes = tuple(color_from(word, where) for where, word in words)
-    twice = next((word for i, (_, word) in enumerate(words) if codes[i] in codes[:i]), None)
+    if os.path.isfile(text):
+        return tuple((red, green, blue) for red, green, blue in read_palette(text).tolist())
+    words = text.split(",")
+    if len(words) == 1 and Path(text).suffix.lower() in WRITABLE:
+        raise UsageError(f"{option}: found no file {text}, expected one that exists, or colours")
+    codes = tuple(color_from(word, option) for word in words)
+    twice = next((word for i, word in enumerate(words) if codes[i] in codes[:i]), None)
     if twice is not None:
         raise UsageError(f"{option}: found {twice.strip()} twice; expected each colour once")
     return codes

@@ -13,8 +13,10 @@ from typing import Annotated, NoReturn
 
 from tyro.conf import FlagCreatePairsOff, subcommand
 
+from diffquant.commands.animate import Animate
 from diffquant.commands.evaluate import Evaluate
 from diffquant.commands.jpeg import Jpeg
+from diffquant.commands.palette import MakePalette
 from diffquant.commands.quantize import Quantize
 from diffquant.console import INTERRUPTED, UsageError, complain, parse
 from diffquant.image import ImageError
@@ -22,6 +24,8 @@ from diffquant.image import ImageError
 Command = (
     Annotated[Quantize, subcommand("quantize")]
     | Annotated[Jpeg, subcommand("jpeg")]
+    | Annotated[Animate, subcommand("animate")]
+    | Annotated[MakePalette, subcommand("palette")]
     | Annotated[Evaluate, subcommand("evaluate")]
 )
 

@@ -77,24 +77,34 @@ def run(picture: Picture, config: "Config", *, started: float) -> tuple["Result"
 
 
 def _run(picture: Picture, config: "Config", interrupted: list[int]) -> Any:
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-
     from diffquant.runner import stages
 
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())
-    console = Console(stderr=True)
-    progress = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
     artifact = None
-    with progress as bar:
-        tasks: dict[str, Any] = {}
+    with progress(picture.name) as show:
         for stage in stages(picture, config, stop=lambda: bool(interrupted)):
-            if stage.name not in tasks:
-                tasks[stage.name] = bar.add_task(f"{picture.name}: {stage.name}", total=1.0)
-            bar.update(tasks[stage.name], completed=stage.share)
+            show(stage.name, stage.share)
             artifact = stage.artifact
     assert artifact is not None  # the last stage holds one
     return artifact
+
+
+@contextlib.contextmanager
+def progress(name: str) -> Iterator[Callable[[str, float], None]]:
+    """A bar for each task, by its name and the share done, with the time that is left; on terminals only."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        tasks: dict[str, Any] = {}
+
+        def show(task: str, share: float) -> None:
+            if task not in tasks:
+                tasks[task] = bar.add_task(f"{name}: {task}", total=1.0)
+            bar.update(tasks[task], completed=share)
+
+        yield show
 
 
 @contextlib.contextmanager
@@ -127,22 +137,25 @@ def use_compilation_cache() -> None:
 
 def table(path: Path, report: "Report") -> None:
     """The report, a row for each figure."""
+    from diffquant.metrics import METRICS
+
+    colors = {} if report.colors is None else {"colours": str(report.colors)}
+    size = {"bytes": f"{report.size:,}", "bits per pixel": f"{report.bits_per_pixel:.3f}"}
+    metrics = {METRICS[name].label: METRICS[name].format(value) for name, value in report.metrics.items()}
+    seconds = {} if report.seconds is None else {"seconds": f"{report.seconds:.1f}"}
+    rows(path, colors | size | metrics | seconds)
+
+
+def rows(path: Path, figures: dict[str, str]) -> None:
+    """Print a table of two columns, what and how much, titled by the file."""
     from rich.console import Console
     from rich.table import Table
-
-    from diffquant.metrics import METRICS
 
     table = Table(title=str(path), title_justify="left", show_header=False)
     table.add_column(justify="left")
     table.add_column(justify="right")
-    if report.colors is not None:
-        table.add_row("colours", str(report.colors))
-    table.add_row("bytes", f"{report.size:,}")
-    table.add_row("bits per pixel", f"{report.bits_per_pixel:.3f}")
-    for name, value in report.metrics.items():
-        table.add_row(METRICS[name].label, METRICS[name].format(value))
-    if report.seconds is not None:
-        table.add_row("seconds", f"{report.seconds:.1f}")
+    for label, figure in figures.items():
+        table.add_row(label, figure)
     Console().print(table)
 
 

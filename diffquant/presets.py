@@ -1,19 +1,27 @@
 """Points on the curve of time against quality, for each codec."""
 
 import dataclasses
+import functools
 from typing import Literal
 
 from diffquant.assignment import Nearest, PixelSoftmax
 from diffquant.config import Config
+from diffquant.export.classical import AnyClassical, ErrorDiffusion, Ordered, Riemersma
 from diffquant.export.dither import AnyDither, Argmax, BlueNoise, Polish, Sample
+from diffquant.interfaces import Pixels
 from diffquant.jpeg.search import Search
 from diffquant.losses import AnyLoss, BlurError, Butteraugli, ExpectedImageError, Ssimulacra2
+from diffquant.palette.chroma import chroma_weight, eye_weight
 from diffquant.pipelines.goals import AnyGoal
 from diffquant.pipelines.jpeg import Jpeg
 from diffquant.pipelines.palette import Palette
 
 Preset = Literal["fast", "balanced", "best"]
-Dither = Literal["none", "sample", "blue-noise", "polish"]
+Classical = Literal[
+    *("floyd-steinberg", "sierra-2", "sierra-2-4a", "sierra-3", "burkes", "atkinson", "heckbert"),
+    *("bayer-2", "bayer-4", "bayer-8", "blue-noise-mask", "riemersma"),
+]
+Dither = Literal["none", "sample", "blue-noise", "polish", Classical]
 Taste = Literal["perceptual", "ssimulacra2", "butteraugli", "blur", "psnr"]
 Sampling = Literal["auto", "444", "422", "420"]
 
@@ -26,12 +34,36 @@ STEPS = {"fast": 20, "balanced": 100, "best": 300}  # of gradient descent, where
 ENOUGH = 16  # colours: with fewer the unblurred error is large whatever one does, and counts less
 
 
-def eye(colors: int) -> BlurError:
-    """An eye that sees fine detail of lightness only, except where the picture is busy."""
+def eye(colors: int, chroma: float = 1.0) -> BlurError:
+    """An eye that sees fine detail of lightness only, except where the picture is busy.
+
+    `chroma` is that of the palette that it is to judge (`eye_weight`).
+    """
     fine = 0.15 * min(1.0, colors / ENOUGH) ** 2
+    c = eye_weight(chroma)
     return BlurError(
-        sigmas=(0.0, 0.75, 1.9), weights=(fine, 0.5, 1.0), chroma=(0.02, 0.4, 1.0), masking=(0.03, 0.0, 0.0)
+        sigmas=(0.0, 0.75, 1.9),
+        weights=(fine, 0.5, 1.0),
+        chroma=(0.02 * c, 0.4 * c, 1.0 * c),
+        masking=(0.03, 0.0, 0.0),
     )
+
+
+def classical(name: Classical, *, serpentine: bool = True, strength: float = 1.0) -> AnyClassical:
+    """A classical dither by its name."""
+    if name == "riemersma":
+        return Riemersma(strength=strength)
+    if name in ("bayer-2", "bayer-4", "bayer-8"):
+        return Ordered(mask=name, strength=strength)
+    if name == "blue-noise-mask":
+        return Ordered(mask="blue-noise", strength=strength)
+    return ErrorDiffusion(kernel=name, serpentine=serpentine, strength=strength)
+
+
+def automatic_chroma(pixels: Pixels, colors: int, *, pinned: int = 0, dither: Dither = "polish") -> float:
+    """What hues should weigh in a picture's palette: 1 where nothing is left to choose, or a polish has `ENOUGH`."""
+    settled = pinned == colors or (dither == "polish" and colors >= ENOUGH)
+    return 1.0 if settled else chroma_weight(pixels, colors)
 
 
 def palette_config(
@@ -40,18 +72,28 @@ def palette_config(
     colors: int = 16,
     pinned: tuple[tuple[int, int, int], ...] = (),
     dither: Dither = "polish",
+    serpentine: bool = True,
+    strength: float = 1.0,
+    chroma: float = 1.0,
     seed: int = 0,
 ) -> Config:
-    """The config of a preset."""
+    """The config of a preset.
+
+    `chroma` is what hues weigh against lightness in the palette, and in the eye that polishes it. A classical dither
+    has a `strength`, and may be `serpentine`; it takes no preset: there is nothing to tune.
+    """
+    spec = functools.partial(Palette, colors=colors, pinned=pinned, chroma=chroma)
     if dither == "polish":
-        losses: dict[str, AnyLoss] = {"eye": eye(colors)}
+        losses: dict[str, AnyLoss] = {"eye": eye(colors, chroma)}
         if preset == "best":
             losses["structure"] = Ssimulacra2()
-        pipeline = Palette(colors=colors, pinned=pinned, assignment=Nearest(), dither=POLISHED[preset])
-        return Config(pipeline=pipeline, losses=losses, steps=0, seed=seed)
-    hard: dict[str, AnyDither] = {"none": Argmax(), "sample": Sample(), "blue-noise": BlueNoise()}
-    pipeline = Palette(colors=colors, pinned=pinned, assignment=PixelSoftmax(), dither=hard[dither])
-    return Config(pipeline=pipeline, steps=STEPS[preset], seed=seed)
+        return Config(pipeline=spec(assignment=Nearest(), dither=POLISHED[preset]), losses=losses, steps=0, seed=seed)
+    if dither in ("none", "sample", "blue-noise"):
+        hard: dict[str, AnyDither] = {"none": Argmax(), "sample": Sample(), "blue-noise": BlueNoise()}
+        pipeline = spec(assignment=PixelSoftmax(), dither=hard[dither])
+        return Config(pipeline=pipeline, steps=STEPS[preset], seed=seed)
+    passed = classical(dither, serpentine=serpentine, strength=strength)
+    return Config(pipeline=spec(assignment=Nearest(), dither=passed), steps=0, seed=seed)
 
 
 ROUNDS = {"fast": 4, "balanced": 12, "best": 32}  # of the search for a JPEG's levels

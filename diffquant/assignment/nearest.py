@@ -17,11 +17,12 @@ class Nearest:
 
     def build(self, target: Float[Array, "3 h w"], palette: Float[Array, "k 3"]) -> "NearestAssignment":
         """Indices for a `target` in linear light and a `palette` in OkLab."""
-        return NearestAssignment(nnx.Variable(_nearest(target, palette)), palette.shape[0])
+        return NearestAssignment(nnx.Variable(nearest(target, palette)), palette.shape[0])
 
 
 @jax.jit
-def _nearest(target: Float[Array, "3 h w"], palette: Float[Array, "k 3"]) -> Int[Array, "h w"]:
+def nearest(target: Float[Array, "3 h w"], palette: Float[Array, "k 3"]) -> Int[Array, "h w"]:
+    """Index of the entry of `palette`, in OkLab, that is nearest to each pixel of `target`, in linear light."""
     planes = color.oklab_planes(target)
 
     def closer(best: tuple[Array, Array, Array], entry: Array) -> tuple[tuple[Array, Array, Array], None]:

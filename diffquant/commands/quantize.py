@@ -27,12 +27,24 @@ class Quantize:
     """Size of the palette, 1 to 256."""
     preset: Literal["fast", "balanced", "best"] = "balanced"
     """Time against quality."""
-    dither: Literal["none", "sample", "blue-noise", "polish"] = "polish"
-    """How choices are made hard: the likeliest colour, by chance, by a blue-noise mask, or by exact descent."""
+    dither: Literal[
+        *("none", "sample", "blue-noise", "polish"),
+        *("floyd-steinberg", "sierra-2", "sierra-2-4a", "sierra-3", "burkes", "atkinson", "heckbert"),
+        *("bayer-2", "bayer-4", "bayer-8", "blue-noise-mask", "riemersma"),
+    ] = "polish"
+    """How choices are made hard: the likeliest colour, by chance, by a blue-noise mask, or by exact descent; or in one
+    pass by a classical dither, for comparison."""
+    strength: float = 1.0
+    """Of a classical dither: the share of the error that is passed on, 0 to 1."""
+    serpentine: bool = True
+    """Of error diffusion: every other row from right to left."""
+    chroma: str = "auto"
+    """What hues weigh against lightness, 1 to 16; auto looks at the picture, and at how few the colours are."""
     pin: str = ""
-    """Colours of the palette that never move, such as '#000000,#ffffff'; those that no pixel takes are not written."""
+    """Colours that never move, such as '#000000,#ffffff', or a palette file; those that no pixel takes are not
+    written."""
     palette: str = ""
-    """The whole palette: colours such as '#000,#f00,white', or a file with one on each line."""
+    """The whole palette: colours such as '#000,#f00,white', or a file: .gpl, .act, .json, .hex, .txt, a swatch."""
     background: str = "white"
     """What transparent pixels are laid on."""
     seed: int = 0
@@ -51,13 +63,38 @@ class Quantize:
             raise UsageError(f"{option}: found {colors}, expected 1 to 256 colours")
         if len(pinned) > colors:
             raise UsageError(f"--pin: found {len(pinned)} colours, expected at most --colors = {colors}")
+        if not 0 <= self.strength <= 1:
+            raise UsageError(f"--strength: found {self.strength:g}, expected 0 to 1")
+        chroma = _chroma_from(self.chroma)
         check_seed(self.seed)
         load = functools.partial(read, background=color_from(self.background, "--background"))
 
         def make(picture: Picture, started: float) -> tuple["Result", bool]:
-            from diffquant.presets import palette_config
+            from diffquant.api import palette_recipe
 
-            config = palette_config(self.preset, colors=colors, pinned=pinned, dither=self.dither, seed=self.seed)
+            config = palette_recipe(
+                picture,
+                preset=self.preset,
+                colors=colors,
+                pinned=pinned,
+                dither=self.dither,
+                chroma=chroma,
+                seed=self.seed,
+                serpentine=self.serpentine,
+                strength=self.strength,
+            )
             return run(picture, config, started=started)
 
         return batch(jobs_of(self.inputs, self.output, (".png",)), load, make, as_json=self.json)
+
+
+def _chroma_from(text: str) -> float | Literal["auto"]:
+    if text == "auto":
+        return "auto"
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 1 <= value <= 16:
+        raise UsageError(f"--chroma: found {text!r}, expected auto or a number from 1 to 16")
+    return value

@@ -1,4 +1,5 @@
-"""How soft choices become hard ones: the likeliest entry, a draw, a threshold mask, or exact descent.
+"""How soft choices become hard ones: the likeliest entry, a draw, a threshold mask, or exact descent; or, without any
+look at them, a classical dither (`diffquant.export.classical`).
 
 Each spec yields (share of work done, palette [k 3] in linear light, indices [h w]); the last is the result.
 """
@@ -15,14 +16,13 @@ from jaxtyping import Array, Float, Int
 
 from diffquant import color
 from diffquant.export import descent, polish
+from diffquant.export.classical import Choice, ErrorDiffusion, Ordered, Riemersma
 from diffquant.export.lattice import LATTICE, Grid
 from diffquant.interfaces import Image, Scalar
 from diffquant.losses.base import Loss
 from diffquant.losses.blur import BlurError
 from diffquant.palette.learned import LearnedPalette
 from diffquant.signal.blue_noise import threshold_mask
-
-Choice = tuple[float, Float[np.ndarray, "k 3"], Int[np.ndarray, "h w"]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -178,4 +178,4 @@ def _sweep(
     return new, polish.refit(new, colors, free, problem, eye, grid, steps, detail), jnp.mean(new != indices)
 
 
-AnyDither = Argmax | Sample | BlueNoise | Polish
+AnyDither = Argmax | Sample | BlueNoise | Polish | ErrorDiffusion | Ordered | Riemersma

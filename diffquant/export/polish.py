@@ -42,6 +42,16 @@ class Quadratic(NamedTuple):
     raw: Float[Array, "6 h w"]  # OkLab's, for `detail`
 
 
+class Hold(NamedTuple):
+    """What draws pixels to a light of their own, beside Q: at each (y - light)' metric (y - light), and `price` unless
+    the pixel takes the entry that it `had`."""
+
+    metric: Float[Array, "6 h w"]
+    light: Float[Array, "3 h w"]
+    had: Int[Array, "h w"]
+    price: Float[Array, "h w"]
+
+
 def _blurred(eye: BlurError) -> list[Kernel]:
     """Kernels of the scales that blur at all."""
     return [kernel for kernel, *_ in eye.scales() if len(kernel) > 1]
@@ -72,13 +82,23 @@ def _weigh(metric: Float[Array, "6 H W"], error: Float[Array, "3 H W"]) -> Float
     return jnp.stack(color.apply_symmetric(metric, error))
 
 
-def _best(linear: Float[Array, "3 m n"], curvature: Float[Array, "6 m n"], palette: Float[Array, "k 3"]) -> Array:
-    """Index of the colour c that makes `linear . c + c . curvature c` least, at every site."""
+def _best(
+    linear: Float[Array, "3 m n"],
+    curvature: Float[Array, "6 m n"],
+    palette: Float[Array, "k 3"],
+    kept: tuple[Int[Array, "m n"], Float[Array, "m n"]] | None = None,
+) -> Array:
+    """Index of the colour c that makes `linear . c + c . curvature c` least, at every site.
+
+    `kept`: an entry at each site, and what all others cost more.
+    """
 
     def better(best: tuple[Array, Array, Array], c: Array) -> tuple[tuple[Array, Array, Array], None]:
         cost, choice, k = best
         bent = color.apply_symmetric(curvature, c)
         here = sum(c[i] * (linear[i] + bent[i]) for i in range(3))
+        if kept is not None:
+            here += jnp.where(kept[0] == k, 0.0, kept[1])
         return (jnp.minimum(cost, here), jnp.where(here < cost, k, choice), k + 1), None
 
     shape = linear.shape[1:]
@@ -94,12 +114,18 @@ def sweep(
     grid: Grid,
     order: Int[Array, " q"],
     detail: Scalar | float = 0.0,
+    hold: Hold | None = None,
 ) -> Int[Array, "p p m n"]:
     """Every pixel once, phase by phase in `order`, each to its best colour given the others.
 
-    `detail` weighs the unblurred error, added to Q: it keeps pixels near their own colour.
+    `detail` weighs the unblurred error, added to Q: it keeps pixels near their own colour. `hold` is added as it is.
     """
-    local, target = grid.split(problem.local + detail * problem.raw), grid.split(problem.target)
+    form = problem.local + detail * problem.raw
+    pulls = _weigh(form, problem.target)
+    if hold is not None:
+        form, pulls = form + hold.metric, pulls + _weigh(hold.metric, hold.light)
+        had, price = grid.split(hold.had[None])[:, :, 0], grid.split(hold.price[None])[:, :, 0]
+    local, pulled = grid.split(form), grid.split(pulls)
     picture = grid.join(jnp.moveaxis(palette[indices], -1, 2))
 
     def phase(i: Array, state: tuple[Array, tuple[Array, ...]]) -> tuple[Array, tuple[Array, ...]]:
@@ -107,11 +133,12 @@ def sweep(
         at = (order[i] // LATTICE, order[i] % LATTICE)
         old = indices[at]
         light = jnp.moveaxis(palette[old], -1, 0)
-        pull = _weigh(problem.curvature[at], light) + _weigh(local[at], target[at])
+        pull = _weigh(problem.curvature[at], light) + pulled[at]
         for scale, error in zip(problem.scales, errors, strict=True):
             weighed = _weigh(grid.window(scale.metric, at), grid.window(error, at))
             pull -= gather(weighed, (scale.rows[at[0]], scale.columns[at[1]]), grid)
-        new = _best(-2 * pull, problem.curvature[at] + local[at], palette)
+        kept = None if hold is None else (had[at], price[at])
+        new = _best(-2 * pull, problem.curvature[at] + local[at], palette, kept)
         moves = jnp.moveaxis(palette[new], -1, 0) - light
         updated = []
         for scale, error in zip(problem.scales, errors, strict=True):

@@ -12,11 +12,15 @@ def codes_from_colors(colors: UInt8[np.ndarray, "... 3"]) -> UInt32[np.ndarray, 
     return red << 16 | green << 8 | blue
 
 
+def colors_from_codes(codes: UInt32[np.ndarray, " n"]) -> UInt8[np.ndarray, "n 3"]:
+    """Undo `codes_from_colors`."""
+    return np.stack([codes >> 16, codes >> 8 & 255, codes & 255], axis=1).astype(np.uint8)
+
+
 def histogram(pixels: UInt8[np.ndarray, "h w 3"]) -> tuple[UInt8[np.ndarray, "n 3"], Float64[np.ndarray, " n"]]:
     """The unique colours, ascending by (R, G, B), and the share of the pixels that each has; the shares sum to 1."""
     codes, counts = np.unique(codes_from_colors(pixels), return_counts=True)
-    colors = np.stack([codes >> 16, codes >> 8 & 255, codes & 255], axis=1).astype(np.uint8)
-    return colors, counts / counts.sum()
+    return colors_from_codes(codes), counts / counts.sum()
 
 
 def oklab_from_colors(colors: UInt8[np.ndarray, "n 3"]) -> Float64[np.ndarray, "n 3"]:

@@ -1,6 +1,7 @@
 """The palette codec: a learned palette, a distribution over it at each pixel, an indexed PNG."""
 
 import dataclasses
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -28,11 +29,13 @@ class Palette:
     """A picture of at most `colors` colours.
 
     The palette is learned in `space`, at `rate` under Adam. `pinned` colours (sRGB codes) belong to it and never move;
-    if there are `colors` of them, only the assignment is tuned. `dither` makes the choices hard.
+    if there are `colors` of them, only the assignment is tuned. It starts where lightness, and hues `chroma` times as
+    much, are nearest. `dither` makes the choices hard.
     """
 
     colors: int = 16
     pinned: tuple[tuple[int, int, int], ...] = ()
+    chroma: float = 1.0
     space: Space = "oklab"
     rate: float = 2e-3
     assignment: AnyAssignment = PixelSoftmax()
@@ -41,6 +44,8 @@ class Palette:
     def __post_init__(self) -> None:
         if not 1 <= self.colors <= MOST_COLORS:
             raise ValueError(f"colors: found {self.colors}, expected 1 to {MOST_COLORS}")
+        if not 0 < self.chroma < math.inf:
+            raise ValueError(f"chroma: found {self.chroma}, expected a number above 0")
         if len(self.pinned) > self.colors:
             raise ValueError(f"pinned: found {len(self.pinned)} colours, expected at most colors = {self.colors}")
         if len(set(self.pinned)) < len(self.pinned):
@@ -64,7 +69,7 @@ class Palette:
     def build(self, pixels: Pixels, target: Image) -> "PalettePipeline":
         """Palette by median cut and k-means in OkLab; logits by distance."""
         pinned = np.array(self.pinned, np.uint8).reshape(-1, 3)
-        start = initial_palette(pixels, self.colors, pinned=pinned)
+        start = initial_palette(pixels, self.colors, pinned=pinned, chroma=self.chroma)
         free = start[len(pinned) :]
         start[len(pinned) :] = free[np.argsort(free[:, 0], kind="stable")]  # by lightness: neighbours in a mask
         palette = LearnedPalette(start, pinned, space=self.space, rate=self.rate)
