@@ -57,14 +57,14 @@ def quantize(
 def palette_recipe(
     picture: Picture,
     *,
-    preset: Preset,
-    colors: int,
-    pinned: tuple[Color, ...],
-    dither: Dither,
-    chroma: float | Literal["auto"],
-    seed: int,
+    preset: Preset = "balanced",
+    colors: int = 16,
+    pinned: tuple[Color, ...] = (),
+    dither: Dither = "polish",
+    chroma: float | Literal["auto"] = "auto",
     serpentine: bool = True,
     strength: float = 1.0,
+    seed: int = 0,
 ) -> Config:
     """How a picture is quantized, for the arguments of `quantize`.
 

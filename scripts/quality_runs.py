@@ -12,12 +12,13 @@ from benchmark_runs import measured, warm_up
 from PIL import Image
 from quality_tables import COSTS, OURS, Case
 
+from diffquant.api import palette_recipe
 from diffquant.console import use_compilation_cache
 from diffquant.image import Picture
 from diffquant.interfaces import Artifact
 from diffquant.metrics import METRICS
 from diffquant.pipelines import Palette
-from diffquant.presets import Preset, palette_config
+from diffquant.presets import Preset
 from diffquant.runner import stages
 
 _warm: set[tuple[tuple[int, ...], str, int]] = set()  # sizes, methods, colours that this process has compiled for
@@ -52,7 +53,7 @@ def _quantized(case: Case, picture: Picture) -> tuple[bytes, float]:
     """An indexed PNG, and the seconds of that call."""
     _, method, k = case
     if method.startswith(OURS):
-        config = palette_config(cast(Preset, method.removeprefix(OURS)), colors=k)
+        config = palette_recipe(picture, preset=cast(Preset, method.removeprefix(OURS)), colors=k)
         if (kind := (picture.srgb8.shape, method, k)) not in _warm:
             warm_up(picture, config)
             _warm.add(kind)

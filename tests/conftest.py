@@ -22,10 +22,11 @@ typechecked = beartype(conf=BeartypeConf(is_pep484_tower=True))  # an int is a f
 CHECKED = [
     *("assignment", "color", "config", "export", "interfaces", "losses", "metrics", "palette", "pipelines", "report"),
     *("runner", "schedules", "signal", "training"),
+    *(f"animation.{name}" for name in ("animate", "clip", "gif", "report", "steady", "survey", "video")),
     *(f"jpeg.{name}" for name in ("blocks", "curvature", "decoder", "descent", "encoder", "file", "geometry")),
     *(
         f"jpeg.{name}"
         for name in ("judge", "markers", "prices", "profile", "rate", "sampling", "search", "size", "tables")
     ),
-]  # of jpeg not what numba compiles: it could not keep it between runs
+]  # of jpeg and animation not what numba compiles: it could not keep it between runs
 jaxtyping.install_import_hook([f"diffquant.{module}" for module in CHECKED], f"{__name__}.typechecked")

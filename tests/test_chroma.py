@@ -205,12 +205,10 @@ def test_greyed_pictures_lose_all_colour(hues_of):
     assert abs(found.colour_kept) < 1e-3
 
 
-def test_the_eye_of_the_preset_is_weighed(study):
-    import hue_runs
+def test_the_eye_of_the_preset_is_weighed():
+    from diffquant.presets import eye, palette_config
 
-    from diffquant.presets import eye
-
-    config = hue_runs.polished(4, 4.0)
+    config = palette_config("balanced", colors=4, chroma=4.0)
     loss = config.losses["eye"]
     assert loss.chroma == pytest.approx(tuple(2 * c for c in eye(4).chroma))
     assert (loss.weights, loss.sigmas, loss.masking) == (eye(4).weights, eye(4).sigmas, eye(4).masking)

@@ -5,6 +5,7 @@ Oracles: Pillow and FFmpeg, which write the files; the codes and times that they
 
 import itertools
 import subprocess
+from fractions import Fraction
 
 import imageio_ffmpeg
 import numpy as np
@@ -39,7 +40,9 @@ def animation(path, frames, durations, **options):
 
 def gif(path, n=6, durations=40, **options):
     """Grey levels, each its own frame."""
-    return animation(path, np.broadcast_to(20 * np.arange(n, dtype=np.uint8)[:, None, None], (n, H, W)), durations, **options)
+    return animation(
+        path, np.broadcast_to(20 * np.arange(n, dtype=np.uint8)[:, None, None], (n, H, W)), durations, **options
+    )
 
 
 def movie(path, frames, rate, *options):
@@ -101,13 +104,13 @@ def test_what_is_transparent_is_laid_on_the_background_and_known(tmp_path):
     rgba[..., 3] = np.where(np.arange(W) < 4, 0, 255)
     rgba[:, 0, :, 3] = 100  # half
     animation(tmp_path / "a.png", rgba, 100)
-    for path, read in ((tmp_path / "a.png", rgba),):
-        for frame, source in zip(clip_of(path, background=(0, 255, 0)).frames(), read, strict=True):
-            np.testing.assert_array_equal(frame.opaque, source[..., 3] >= 128)
-            np.testing.assert_array_equal(frame.srgb8[frame.opaque], source[..., :3][frame.opaque])
-            assert (frame.srgb8[1:, :4] == (0, 255, 0)).all()
-            expected = (100 * source[0, :, :3] + 155 * np.array([0.0, 255, 0])) / 255
-            np.testing.assert_allclose(frame.srgb8[0], expected, atol=1)
+    clip = clip_of(tmp_path / "a.png", background=(0, 255, 0))
+    for frame, source in zip(clip.frames(), rgba, strict=True):
+        np.testing.assert_array_equal(frame.opaque, source[..., 3] >= 128)
+        np.testing.assert_array_equal(frame.srgb8[frame.opaque], source[..., :3][frame.opaque])
+        assert (frame.srgb8[1:, :4] == (0, 255, 0)).all()
+        expected = (100 * source[0, :, :3].astype(float) + 155 * np.array([0.0, 255, 0])) / 255
+        np.testing.assert_allclose(frame.srgb8[0], expected, atol=1)
 
 
 def test_scaling_keeps_the_proportions(tmp_path):
@@ -140,15 +143,18 @@ def test_videos_of_other_depths_are_read(tmp_path, kind):
     assert np.abs(found - smooth).max() <= 3
 
 
-@pytest.mark.parametrize(("rate", "fps"), [("30000/1001", None), ("60", None), ("25", None), ("30", 12.0), ("60", 29.97)])
+@pytest.mark.parametrize(
+    ("rate", "fps"), [("30000/1001", None), ("60", None), ("25", None), ("30", 12.0), ("60", 29.97)]
+)
 def test_hundredths_of_a_second_do_not_drift(tmp_path, rate, fps):
-    n, per_second = 250, float(rate.split("/")[0]) / float((rate.split("/") + ["1"])[1])
+    n, per_second = 250, float(Fraction(rate))
     found = list(clip_of(movie(tmp_path / "a.mkv", numbered(n, (2, 16)), rate), fps=fps).frames())
     delays = np.array([frame.delay for frame in found])
     assert delays.min() >= 2
     assert delays.sum() == pytest.approx(100 * n / per_second, abs=1)
     starts = np.cumsum(delays) - delays
-    np.testing.assert_allclose(starts, [100 * number_of(frame) / per_second for frame in found], atol=1)
+    times = [100 * number_of(frame) / per_second for frame in found]
+    np.testing.assert_allclose(starts, times, atol=1.5)  # rounded, and put off to last 2 at least
     wanted = min(per_second, fps or per_second, 50)
     assert len(found) == pytest.approx(n * wanted / per_second, abs=2)
 
@@ -266,24 +272,24 @@ def test_a_missing_file_is_named(tmp_path):
         assert caught.value.filename == str(tmp_path / "none.gif")
 
 
+def read_or_complaint(clip):
+    """Grey levels of the frames, or the line."""
+    try:
+        return [int(frame.srgb8[0, 0, 0]) for frame in clip.frames()]
+    except ImageError as error:
+        return str(error)
+
+
 def test_a_gif_cut_anywhere_is_read_so_far_or_named(tmp_path):
-    path, cut = gif(tmp_path / "a.gif", n=3, loop=2), tmp_path / "cut.gif"
-    data = path.read_bytes()
-    for size in range(20, len(data), 3):  # Pillow knows no GIF by less
+    data, cut = gif(tmp_path / "a.gif", n=3, loop=2).read_bytes(), tmp_path / "cut.gif"
+    answers = set()
+    for size in range(70, len(data)):  # less is no GIF for Pillow, and FFmpeg takes long to say so
         cut.write_bytes(data[:size])
-        clip = clip_of(cut)
-        try:
-            found = [int(frame.srgb8[0, 0, 0]) for frame in clip.frames()]
-        except ImageError as error:
-            assert str(error).startswith(f"{cut}: ")
-            continue
-        assert found in ([0, 20], [0, 20, 40])
-    broken = bytearray(data)
-    broken[-30:-5] = bytes(25)
-    cut.write_bytes(bytes(broken))
-    clip = clip_of(cut)
-    clip.estimate()  # never raises for what `frames` tells
-    assert clip.loops() == 2
+        clip_of(cut).estimate()  # leaves it to `frames` to complain
+        answers.add(str(read_or_complaint(clip_of(cut))))
+    told = {answer for answer in answers if answer.startswith(f"{cut}: ")}
+    assert answers - told <= {"[0, 20]", "[0, 20, 40]"}
+    assert len(told) > 1
 
 
 @pytest.mark.parametrize(
