@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from diffquant.api import compress_jpeg, quantize
+    from diffquant.api import animate, compress_jpeg, quantize
     from diffquant.config import Config
     from diffquant.image import ImageError, Picture, read
     from diffquant.pipelines import Jpeg, Palette
@@ -25,6 +25,7 @@ __all__ = [
     "Snapshot",
     "Stage",
     "UnreachableError",
+    "animate",
     "compress",
     "compress_jpeg",
     "fit",
@@ -48,6 +49,7 @@ _HOME = {
     "Snapshot": "training",
     "Stage": "runner",
     "UnreachableError": "pipelines.goals",
+    "animate": "api",
     "compress": "runner",
     "compress_jpeg": "api",
     "fit": "training",

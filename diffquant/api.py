@@ -1,14 +1,21 @@
-"""One call from a picture to an indexed PNG, or to a JPEG."""
+"""One call from a picture to an indexed PNG or to a JPEG, or from a clip to an animated GIF."""
 
 import math
 import os
+import time
 from collections.abc import Collection, Sequence
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import PIL.Image
 
+from diffquant.animation.animate import Animation
+from diffquant.animation.animate import animate as write_gif
+from diffquant.animation.clip import Clip, sources_from
+from diffquant.animation.report import ClipReport, report_of_file
 from diffquant.config import Config
+from diffquant.export.files import open_atomically
 from diffquant.image import Color, Metadata, Picture, parse_color, read
 from diffquant.metrics import METRICS
 from diffquant.palette.files import read_palette
@@ -85,6 +92,40 @@ def palette_recipe(
         chroma=chroma,
         seed=seed,
     )
+
+
+def animate(
+    source: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+    output: str | os.PathLike[str],
+    colors: int = 256,
+    *,
+    preset: Preset = "balanced",
+    palettes: Literal["clip", "scene"] = "clip",
+    fps: float | None = None,
+    width: int | None = None,
+    background: str | Color = "white",
+    seed: int = 0,
+) -> ClipReport:
+    """An animated GIF of a video, an animated picture, or a picture for each frame.
+
+    `source` is a file, a folder of pictures or a list of them. Its colour tables have `colors` entries, 2 to 256, one
+    of them transparent: one for all, or one for each scene. `fps` is the most frames in a second, and the rate of
+    separate pictures (10 unless told); `width` in pixels scales. Returns what was measured on the file's frames.
+
+    Raises:
+        ImageError: the clip cannot be read.
+        ValueError: an argument is out of range.
+    """
+    paths = [source] if isinstance(source, str | os.PathLike) else source
+    sources = sources_from([Path(path) for path in paths])
+    clip = Clip(sources=sources, fps=fps, width=width, background=_codes(background))
+    settings = Animation(colors=colors, palettes=palettes, preset=preset, seed=seed)
+    started = time.perf_counter()
+    places: tuple[int, ...] = ()
+    with open_atomically(output) as file:
+        for step in write_gif(clip, settings, file):
+            places = step.places or places
+    return report_of_file(clip, Path(output), places, time.perf_counter() - started)
 
 
 def compress_jpeg(

@@ -123,10 +123,7 @@ class Benchmark:
         sizes = {image: _pixels(path) for image, path in found.items() if any(image in curves[test] for test in tests)}
         references = sorted(encoder for encoder in curves if encoder not in own)
         print(tables(curves, tests, references, sizes))
-        try:
-            _draw(curves, sizes, self.out)
-        except UsageError as error:  # the tables are what this is for
-            say(PROG, f"no drawings: {error}")
+        _draw(curves, sizes, self.out)
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:

@@ -8,7 +8,7 @@ search with the same model of the eye, and the presets. Tables go to stdout as M
     ramp.png     the ramp, whole, and enlarged where it is dark, grey and light
     photo.png    the photograph, at most 512 pixels a side, and its middle enlarged; each result whole beside it
 
-Needs matplotlib for the curves. About eight minutes on 2 CPU cores.
+About eight minutes on 2 CPU cores.
 """
 
 import dataclasses
@@ -74,7 +74,6 @@ class Options:
             raise UsageError(f"--side: found {self.side}, expected 32 to 1024")
         if not self.preset:
             raise UsageError(f"--preset: found none, expected some of {', '.join(get_args(Preset))}")
-        _figure()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -302,17 +301,11 @@ def photo_sheet(reference: Codes, found: list[Outcome]) -> Image.Image:
     return _sheet([(name, [p[:512, :512], _enlarged(p, top, left)]) for name, p in pictures])
 
 
-def _figure() -> Any:
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise UsageError("matplotlib is not installed, expected it for the curves: pip install matplotlib") from None
-    return Figure
-
-
 def curves(fields: dict[float, list[Outcome]], spectra: dict[float, list[Spectrum]]) -> bytes:
     """A column for each level: power over anisotropy. A PNG."""
-    figure = _figure()(figsize=(5.5 * len(fields), 8), layout="constrained")
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(5.5 * len(fields), 8), layout="constrained")
     axes = figure.subplots(2, len(fields), squeeze=False, sharex=True, sharey="row")
     for (level, found), (power, direction) in zip(fields.items(), axes.T, strict=True):
         for one, spectrum in zip(found, spectra[level], strict=True):

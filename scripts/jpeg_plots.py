@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 from benchmark_rows import Values
 from jpeg_tables import METRIC_NAMES, OURS
 
-from diffquant.console import UsageError
 from diffquant.metrics import METRICS
 
 if TYPE_CHECKING:
@@ -26,16 +25,10 @@ TICKS = [digits * 10**power for power in range(-3, 3) for digits in (1, 1.5, 2, 
 
 
 def draw(lines: Mapping[str, Sequence[Values]], headline: str) -> bytes:
-    """A PNG. A line is the points of an encoder: bpp and metrics.
+    """A PNG. A line is the points of an encoder: bpp and metrics."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
 
-    Raises:
-        UsageError: matplotlib is missing.
-    """
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise UsageError("found no matplotlib, and drawing needs it: pip install matplotlib") from None
     figure = Figure(figsize=SIZE, dpi=DPI, layout="constrained")
     FigureCanvasAgg(figure)
     panels = figure.subplots(2, 2).ravel()

@@ -1,7 +1,4 @@
-"""Other quantizers, run here: Pillow always; pngquant, ImageMagick and FFmpeg if they are installed.
-
-FFmpeg comes with `pip install imageio-ffmpeg`, which holds the program; without it, one on PATH will do.
-"""
+"""Other quantizers, run here: Pillow and FFmpeg always; pngquant and ImageMagick if they are installed."""
 
 import functools
 import io
@@ -9,6 +6,7 @@ import shutil
 import subprocess
 from collections.abc import Callable, Iterable, Mapping
 
+import imageio_ffmpeg
 from PIL import Image
 
 Peer = Callable[[Image.Image, int], Image.Image]  # picture, colours -> picture of at most that many
@@ -41,7 +39,7 @@ def _ffmpeg(image: Image.Image, k: int, *, dither: str) -> Image.Image:
     graph = f"split[a][b];[a]{palette}[p];[b][p]paletteuse=dither={dither}"
     reading = ["-nostdin", "-loglevel", "error", "-f", "png_pipe", "-i", "-"]
     writing = ["-frames:v", "1", "-f", "image2pipe", "-c:v", "png", "-"]
-    return _filter([_ffmpeg_program(), *reading, "-filter_complex", graph, *writing], image)
+    return _filter([imageio_ffmpeg.get_ffmpeg_exe(), *reading, "-filter_complex", graph, *writing], image)
 
 
 PEERS: dict[str, Peer] = {
@@ -98,21 +96,6 @@ def _program(banner: str, option: str, *names: str) -> str:
         if done.returncode == 0 and banner in done.stdout:
             return path
     raise UnavailableError(f"found no {' or '.join(names)} on PATH that works")
-
-
-@functools.cache
-def _ffmpeg_program() -> str:
-    """Path of the program in imageio-ffmpeg, or else of one on PATH."""
-    try:
-        import imageio_ffmpeg
-
-        return imageio_ffmpeg.get_ffmpeg_exe()
-    except (ImportError, RuntimeError):  # not installed; installed without a program that works
-        pass
-    try:
-        return _program("ffmpeg version", "-version", "ffmpeg")
-    except UnavailableError as error:
-        raise UnavailableError(f"found no imageio-ffmpeg (pip install imageio-ffmpeg), and {error}") from None
 
 
 def _filter(command: list[str], image: Image.Image) -> Image.Image:

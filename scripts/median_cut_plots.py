@@ -1,14 +1,11 @@
 """The heuristics of the median cut, drawn: a row for each, the best on top, a point for each number of colours."""
 
-import importlib.util
 import io
 import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-
-from diffquant.console import UsageError
 
 WIDTH, ROW, DPI = 11.0, 0.29, 100  # inches, and pixels in one
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")  # told apart by any eyes
@@ -17,16 +14,6 @@ OFFSET = 0.16  # rows: between the numbers of colours
 TICKS = (1, 1.1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 7, 10, 20, 50, 100)
 
 Ratios = dict[str, dict[int, list[float]]]  # heuristic -> number of colours -> for each picture, error over the least
-
-
-def require_matplotlib() -> None:
-    """To be called before a long run.
-
-    Raises:
-        UsageError: matplotlib is missing.
-    """
-    if importlib.util.find_spec("matplotlib") is None:
-        raise UsageError("found no matplotlib, and the chart needs it: pip install matplotlib; or take --no-chart")
 
 
 def draw(ratios: Mapping[str, Mapping[int, Sequence[float]]], names: Sequence[str], headline: str) -> bytes:

@@ -5,7 +5,7 @@
 Each pixel takes the nearest colour of the palette in OkLab, without a dither. The palette is in 8-bit sRGB, as a file
 would hold it, and the mean squared error in OkLab that of the 8-bit picture. A figure of the table is the geometric
 mean over the pictures of the error's ratio to the least of all heuristics on that picture. Into OUT go results.csv, a
-row for each picture, heuristic and number of colours, and chart.png, which needs matplotlib.
+row for each picture, heuristic and number of colours, and chart.png.
 
 Source: "Improving color quantization heuristics",
 https://blog.pkh.me/p/39-improving-color-quantization-heuristics.html, where the same heuristics are compared.
@@ -86,7 +86,7 @@ class Study:
     out: Annotated[Path, arg(aliases=["-o"])] = Path("runs/median_cut")
     """Folder of the results."""
     chart: bool = True
-    """Draw the table, with matplotlib."""
+    """Draw the table."""
 
     def run(self) -> int:
         """Everything is measured, then written."""
@@ -97,8 +97,6 @@ class Study:
                 raise UsageError(f"--colors: found {k}, expected 1 to {MOST_COLORS}")
         if self.out.exists() and not self.out.is_dir():
             raise UsageError(f"--out: found the file {self.out}, expected a folder")
-        if self.chart:
-            median_cut_plots.require_matplotlib()
         found = _colors(_files(self.images))
         sizes = sorted(set(self.colors))
         tasks = [(colors, name) for colors in found for name in HEURISTICS]

@@ -3,7 +3,7 @@
     python scripts/quality_curve.py runs/benchmark/results.csv --peers peers.csv -n 16 --metric ssimulacra2 scielab
 
 A panel for each metric, a point for each method: the mean over the pictures that all methods have. Better is up,
-faster is left. Needs matplotlib (`pip install matplotlib`). The same means go to stdout as Markdown.
+faster is left. The same means go to stdout as Markdown.
 """
 
 import dataclasses
@@ -101,16 +101,10 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 
 
 def draw(means: Means, names: Sequence[str], headline: str, ending: str) -> bytes:
-    """The drawing, as a file.
+    """The drawing, as a file."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
 
-    Raises:
-        UsageError: matplotlib is missing.
-    """
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise UsageError("found no matplotlib, and drawing needs it: pip install matplotlib") from None
     figure = Figure(figsize=(WIDTH, PANEL * len(names) + 1), dpi=DPI, layout="constrained")
     FigureCanvasAgg(figure)  # measures texts
     panels = figure.subplots(len(names), sharex=True, squeeze=False)[:, 0]

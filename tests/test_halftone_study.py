@@ -4,8 +4,6 @@ Oracles: four pixels by hand, the loss itself, every change tried by brute force
 """
 
 import itertools
-import sys
-import types
 from pathlib import Path
 
 import numpy as np
@@ -28,16 +26,11 @@ def halftones(monkeypatch):
 
 @pytest.fixture
 def study(monkeypatch):
-    """The script as a module that leaves the process's compilation cache alone and has a matplotlib."""
+    """The script as a module that leaves the process's compilation cache alone."""
     monkeypatch.syspath_prepend(str(SCRIPTS))
     import halftone_study
 
     monkeypatch.setattr(halftone_study, "use_compilation_cache", lambda: None)
-    try:
-        import matplotlib  # noqa: F401
-    except ImportError:
-        monkeypatch.setattr(halftone_study, "_figure", lambda: None)
-        monkeypatch.setattr(halftone_study, "curves", lambda fields, spectra: b"curves")
     return halftone_study
 
 
@@ -174,15 +167,4 @@ def test_bad_input_gets_one_line_and_status_2(study, capsys, tmp_path, monkeypat
     error = capsys.readouterr().err
     assert said in error
     assert len(error.splitlines()) == 1
-    assert not list(tmp_path.iterdir())
-
-
-def test_without_matplotlib_it_says_so_before_it_starts(monkeypatch, capsys, tmp_path):
-    monkeypatch.syspath_prepend(str(SCRIPTS))
-    import halftone_study
-
-    monkeypatch.setitem(sys.modules, "matplotlib", types.ModuleType("matplotlib"))
-    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    assert halftone_study.main(["--out", str(tmp_path / "out")]) == 2
-    assert "matplotlib is not installed" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 
 SCRIPTS = Path(__file__).parents[1] / "scripts"
@@ -179,9 +180,6 @@ def test_without_peers_the_tables_hold_ours_only(run, scored):
 @pytest.fixture
 def figures(drawn, monkeypatch):
     """The figures that are saved."""
-    pytest.importorskip("matplotlib")
-    from matplotlib.figure import Figure
-
     saved = []
     save = Figure.savefig
     monkeypatch.setattr(Figure, "savefig", lambda self, *a, **o: (saved.append(self), save(self, *a, **o)))
@@ -212,12 +210,3 @@ def test_quality_over_rate_is_drawn_for_the_means_and_for_each_picture(run, scor
     assert [axes.get_yscale() for axes in means.axes] == ["linear"] * 3 + ["log"]
     with Image.open("out/rate-distortion.png") as image:
         assert image.size == (1300, 1000)
-
-
-def test_without_matplotlib_there_are_tables_still(run, drawn, scored, monkeypatch):
-    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    status, out, err = run(*COMPARED)
-    assert status == 0
-    assert "-20.0 %" in out
-    assert err == ("benchmark_jpeg: no drawings: found no matplotlib, and drawing needs it: pip install matplotlib\n")
-    assert not list(Path("out").glob("*.png"))

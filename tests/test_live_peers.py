@@ -1,4 +1,4 @@
-"""`scripts/live_peers.py`, `scripts/live_jpeg_peers.py`: what FFmpeg, jpegli and MozJPEG are asked, if they are there.
+"""`scripts/live_peers.py`, `scripts/live_jpeg_peers.py`: what FFmpeg, jpegli and MozJPEG are asked.
 
 Oracles: NumPy and Pillow on what comes back; shell scripts in place of programs.
 """
@@ -27,14 +27,9 @@ def picture():
 
 @pytest.fixture
 def live_peers(monkeypatch):
-    """The module of quantizers, with nothing known of what is installed."""
+    """The module of quantizers."""
     monkeypatch.syspath_prepend(str(SCRIPTS))
-    module = importlib.import_module("live_peers")
-    module._program.cache_clear()
-    module._ffmpeg_program.cache_clear()
-    yield module
-    module._program.cache_clear()
-    module._ffmpeg_program.cache_clear()
+    return importlib.import_module("live_peers")
 
 
 @pytest.fixture
@@ -52,7 +47,6 @@ def live_jpeg_peers(monkeypatch):
 
 @pytest.mark.parametrize("k", [2, 4, 16, 256])
 def test_ffmpeg_gives_at_most_so_many_colours_and_dithers(live_peers, picture, k):
-    pytest.importorskip("imageio_ffmpeg")
     result, source = np.asarray(live_peers.PEERS[FFMPEG](picture, k)), np.asarray(picture)
     assert result.shape == source.shape
     palette, indices = np.unique(result.reshape(-1, 3), axis=0, return_inverse=True)
@@ -65,32 +59,6 @@ def test_ffmpeg_is_skipped_in_one_line_for_one_colour(live_peers):
     names, lines = live_peers.available([1])
     assert FFMPEG not in names[1]
     assert f"{FFMPEG}: skipped: takes 2 to 256 colours, found 1" in lines
-
-
-@pytest.fixture
-def no_package(live_peers, monkeypatch, tmp_path):
-    """No imageio-ffmpeg, and nothing on PATH but this folder."""
-    monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)
-    monkeypatch.setenv("PATH", str(tmp_path))
-    return tmp_path
-
-
-def test_ffmpeg_is_skipped_in_one_line_where_there_is_none(live_peers, no_package):
-    names, lines = live_peers.available([4, 8])
-    assert all(FFMPEG not in names[k] for k in (4, 8))
-    [line] = [line for line in lines if line.startswith(FFMPEG)]
-    reason = "found no imageio-ffmpeg (pip install imageio-ffmpeg), and found no ffmpeg on PATH that works"
-    assert line == f"{FFMPEG}: skipped: {reason}"
-
-
-@pytest.mark.skipif(os.name == "nt", reason="the program is a shell script")
-def test_without_the_package_an_ffmpeg_on_path_will_do(live_peers, no_package, picture):
-    program = no_package / "ffmpeg"
-    program.write_text('#!/bin/sh\nif [ "$1" = -version ]; then echo "ffmpeg version 0"; else exec /bin/cat; fi\n')
-    program.chmod(0o755)
-    names, _ = live_peers.available([4])
-    assert FFMPEG in names[4]
-    np.testing.assert_array_equal(live_peers.PEERS[FFMPEG](picture, 4), picture)  # that program copies
 
 
 # JPEG encoders

@@ -7,11 +7,11 @@ import csv
 import itertools
 import math
 import statistics
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 
 from diffquant.palette.median_cut import HEURISTICS, Heuristic, median_cut, steps
@@ -309,9 +309,6 @@ def test_a_picture_of_few_colours_is_kept_by_all(run):
 
 
 def test_the_chart_has_a_row_for_each_heuristic_in_the_order_of_the_table(run, monkeypatch):
-    pytest.importorskip("matplotlib")
-    from matplotlib.figure import Figure
-
     figures = []
     save = Figure.savefig
     monkeypatch.setattr(Figure, "savefig", lambda self, *a, **o: (figures.append(self), save(self, *a, **o)))
@@ -326,16 +323,6 @@ def test_the_chart_has_a_row_for_each_heuristic_in_the_order_of_the_table(run, m
     means = {line.get_label(): line.get_xdata() for line in axes.get_lines()}
     shown = np.array([[float(cell) for cell in row[2:4]] for row in lines(out)[2:]])
     np.testing.assert_allclose(np.transpose([means["2 colours"], means["3 colours"]]), shown, atol=6e-4)
-
-
-def test_without_matplotlib_one_line_says_what_to_do(run, monkeypatch):
-    monkeypatch.setitem(sys.modules, "matplotlib", None)
-    status, out, err = run("photos", "-n", 2)
-    assert (status, out) == (2, "")
-    line = "found no matplotlib, and the chart needs it: pip install matplotlib; or take --no-chart"
-    assert err == f"median_cut_study: {line}\n"
-    assert not Path("runs").exists()
-    assert run("photos", "-n", 2, "--no-chart")[0] == 0
 
 
 def test_an_interruption_leaves_nothing(run, script, monkeypatch):

@@ -5,11 +5,11 @@ Oracles: means and orders by hand from a few numbers; matplotlib's own measures 
 
 import csv
 import io
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 
 SCRIPTS = Path(__file__).parents[1] / "scripts"
@@ -88,9 +88,6 @@ DRAW = ("results.csv", "--peers", "peers.csv", "-n", 16, "--metric", "ssimulacra
 @pytest.fixture
 def figures(monkeypatch):
     """The figures that are saved."""
-    pytest.importorskip("matplotlib")
-    from matplotlib.figure import Figure
-
     saved = []
     save = Figure.savefig
     monkeypatch.setattr(Figure, "savefig", lambda self, *a, **o: (saved.append(self), save(self, *a, **o)))
@@ -100,7 +97,6 @@ def figures(monkeypatch):
 def test_means_over_the_common_pictures_by_seconds(run):
     write_results()
     write_peers()
-    pytest.importorskip("matplotlib")
     status, out, err = run(*DRAW, "new/curve.png")
     assert (status, out) == (0, TABLE)
     assert err == "quality_curve: not drawn, for want of seconds: timeless\n"
@@ -164,18 +160,6 @@ def test_places_do_not_overlap(script):
         assert np.all(apart.any(-1) | np.eye(12, dtype=bool))
         inside = (boxes[:, None, :2] < points) & (points < boxes[:, None, 2:])
         assert not inside.all(-1).any()
-
-
-def test_without_matplotlib_one_line_says_what_to_do(run, monkeypatch):
-    monkeypatch.setitem(sys.modules, "matplotlib", None)
-    for name in [name for name in sys.modules if name.startswith("matplotlib.")]:
-        monkeypatch.delitem(sys.modules, name)
-    write_results()
-    write_peers()
-    status, out, err = run(*DRAW, "new/curve.png")
-    assert (status, out) == (2, TABLE)
-    assert err.splitlines()[-1] == "quality_curve: found no matplotlib, and drawing needs it: pip install matplotlib"
-    assert not Path("new").exists()
 
 
 MISTAKES = {  # arguments, what the line must name

@@ -1,5 +1,7 @@
 """A first pass over a clip: which frames it keeps, where it finds scenes. Clips are made by hand, with known cuts."""
 
+import itertools
+
 import numpy as np
 import pytest
 import scipy.ndimage
@@ -106,24 +108,30 @@ def test_colours_that_are_not_shown_do_not_count():
     np.testing.assert_array_equal(colors_from_codes(scene.colors), np.unique(shown, axis=0))
 
 
-@pytest.mark.parametrize("n", [1, 3, 16])
-@pytest.mark.parametrize("copies", [0.2, 1, 2, 30])
-def test_a_mosaic_has_strips_of_all_samples(n, copies):
-    h = 5 * STRIP + 7
-    pictures = [np.full((h, W, 3), i, np.uint8) for i in range(n)]
-    (scene,) = scenes(pictures, cuts=False)
-    mosaic = scene.mosaic(int(copies * h * W))
-    times = max(min(round(copies), n), 1)
-    assert mosaic.shape == (times * h, W, 3)
-    strips = [mosaic[copy * h + top] for copy in range(times) for top in range(0, h, STRIP)]
-    assert all(len(np.unique(strip)) == 1 for strip in strips)
-    shown = {int(strip[0, 0]) for strip in strips}
-    assert len(shown) >= min(n, 6)  # strips in a copy
-    assert times < n or shown == set(range(n))
+def strips_of(mosaic):
+    """(sample, top row, bottom row) of each strip, where pixels say their sample and their row."""
+    samples, rows = mosaic[:, 0, 0].astype(int), mosaic[:, 0, 1].astype(int)
+    starts = [0, *(np.flatnonzero((np.diff(rows) != 1) | (rows[1:] % STRIP == 0)) + 1), len(rows)]
+    assert (mosaic == mosaic[:, :1]).all()
+    strips = [(set(samples[a:b].tolist()), int(rows[a]), int(rows[b - 1])) for a, b in itertools.pairwise(starts)]
+    assert all(len(who) == 1 for who, *_ in strips)
+    return [(who.pop(), top, bottom) for who, top, bottom in strips]
 
 
-def test_strips_of_a_mosaic_stay_where_they_are_in_the_picture():
-    rows = np.arange(80, dtype=np.uint8)[:, None, None]
-    pictures = [np.broadcast_to(rows, (80, W, 3)).copy() for _ in range(3)]
-    (scene,) = scenes(pictures, cuts=False)
-    np.testing.assert_array_equal(scene.mosaic(2 * 80 * W)[:, 0, 0], np.tile(np.arange(80), 2))
+@pytest.mark.parametrize("h", [20, 2 * STRIP, 5 * STRIP + 7])
+@pytest.mark.parametrize("n", [1, 3, 8, 16])
+@pytest.mark.parametrize("pictures", [0.01, 0.5, 1, 2.3, 5, 100])
+def test_a_mosaic_has_different_strips_of_all_samples_and_from_all_over_the_picture(h, n, pictures):
+    rows = np.arange(h, dtype=np.uint8)[:, None]
+    frames = [np.dstack([np.full((h, W), i, np.uint8), np.tile(rows, W), np.zeros((h, W), np.uint8)]) for i in range(n)]
+    (scene,) = scenes(frames, cuts=False)
+    strips = strips_of(scene.mosaic(int(pictures * h * W)))
+    down = -(-h // STRIP)
+    assert len(strips) == np.clip(round(int(pictures * h * W) / (STRIP * W)), 1, n * down)
+    assert len(set(strips)) == len(strips)
+    for _, top, bottom in strips:
+        assert top % STRIP == 0
+        assert bottom == min(top + STRIP, h) - 1
+    assert len({top for _, top, _ in strips}) == min(len(strips), down)
+    used = [sum(who == i for who, *_ in strips) for i in range(n)]
+    assert sum(count > 0 for count in used) >= min(len(strips), n, max(down, len(strips) // down))

@@ -62,7 +62,7 @@ class Steady:
     ) -> polish.Hold:
         """`bound` times the same as a form at each pixel, for the descent: `shown` was the frame `before`, of entries
         `had`."""
-        metric = bound * self.flicker * self.stillness(target, before) * color.oklab_metric(target)
+        metric = (bound * self.flicker * self.stillness(target, before))[None] * color.oklab_metric(target)
         price = self.price * jnp.where(jnp.all(target == before, axis=0), self.rest, 1.0)
         return polish.Hold(metric, shown + target - before, had, bound * price)
 

@@ -43,15 +43,19 @@ class Scene:
         self.frames += 1
 
     def mosaic(self, pixels: int) -> UInt8[np.ndarray, "H w 3"]:
-        """Copies of the picture, about so many `pixels`, whose strips of rows come from all the samples in turn."""
-        h, w = self.samples[0].shape[:2]
-        copies = int(np.clip(round(pixels / (h * w)), 1, len(self.samples)))
-        n = len(self.samples)
-        strips = [
-            self.samples[(i + copy * max(n // copies, 1)) % n][top : top + STRIP]
-            for copy in range(copies)
-            for i, top in enumerate(range(0, h, STRIP))
-        ]
+        """About so many `pixels` of the samples: strips of rows from all over the picture, each sample in its turn."""
+        h, w, n = *self.samples[0].shape[:2], len(self.samples)
+        tops = range(0, h, STRIP)
+        wanted = int(np.clip(round(pixels / (STRIP * w)), 1, len(tops) * n))
+        # One strip after another down the picture and into the next copy of it; where there is room for less than a
+        # copy, evenly spaced ones.
+        places = np.linspace(0, max(wanted, len(tops)), wanted, endpoint=False).astype(int)
+        strips = []
+        for number, place in enumerate(places):
+            copy, i = divmod(int(place), len(tops))
+            down = number - copy * len(tops)
+            sample = self.samples[(down + copy * max(n * len(tops) // wanted, 1)) % n]
+            strips.append(sample[tops[i] : tops[i] + STRIP])
         return np.concatenate(strips)
 
 

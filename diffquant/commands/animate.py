@@ -73,13 +73,15 @@ class Animate:
         missing = next((path for path in self.inputs if not path.exists()), None)
         if missing is not None:
             raise FileNotFoundError(2, os.strerror(2), os.fspath(missing))
-        if self.output.exists() and any(os.path.samefile(path, self.output) for path in self.inputs):
-            raise UsageError(f"--output: found the input {self.output} itself, expected another file")
+        sources = sources_from(self.inputs)
         try:
-            clip = Clip(sources=sources_from(self.inputs), fps=self.fps, width=self.width, background=background)
+            clip = Clip(sources=sources, fps=self.fps, width=self.width, background=background)
         except ValueError as error:
             raise UsageError(f"--{error}") from None
-        next(clip.frames())  # mistakes are answered before JAX is imported
+        if self.output.exists() and any(os.path.samefile(path, self.output) for path in sources):
+            raise UsageError(f"--output: found the input {self.output} itself, expected another file")
+        for _ in zip(range(2), clip.frames(), strict=False):  # mistakes are answered before JAX is imported
+            pass
         use_compilation_cache()
         return self._run(clip, self._settings())
 
