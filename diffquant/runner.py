@@ -16,17 +16,22 @@ from diffquant.export.files import write_atomically
 from diffquant.image import Picture
 from diffquant.interfaces import Artifact
 from diffquant.report import Report, decode, report_of
-from diffquant.training import fit
+from diffquant.training import Snapshot, State, fit, restored
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Stage:
-    """Where a run stands: what it is doing, the share done of that, the loss while relaxing, the best file so far."""
+    """Where a run stands: what it is doing, the share done of that, the best file so far.
+
+    While relaxing: the loss, the snapshot, and `draft`, which makes the choices as they stand, as stopping would.
+    """
 
     name: str
     share: float
     loss: float | None = None
     artifact: Artifact | None = None
+    snapshot: Snapshot | None = None
+    draft: Callable[[], Artifact] | None = None
 
 
 def never() -> bool:
@@ -34,30 +39,49 @@ def never() -> bool:
     return False
 
 
-def _keys(seed: int) -> list[jax.Array]:
-    """Two independent keys. NumPy mixes the seed: to compile JAX's own split takes longer than to read a picture."""
+def keys(seed: int) -> list[jax.Array]:
+    """Two independent keys: for relaxing, and for making choices hard.
+
+    NumPy mixes the seed: to compile JAX's own split takes longer than to read a picture.
+    """
     words = np.random.SeedSequence(seed).generate_state(4)
     return [jax.random.wrap_key_data(jnp.asarray(half)) for half in (words[:2], words[2:])]
 
 
-def stages(picture: Picture, config: Config, *, stop: Callable[[], bool] = never) -> Iterator[Stage]:
+def stages(
+    picture: Picture, config: Config, *, stop: Callable[[], bool] = never, start: State | None = None
+) -> Iterator[Stage]:
     """Run `config` on `picture`. The last stage holds the result.
 
     `stop` is asked at every stage: once it says yes, the choices are made as they stand, and that is the last stage.
+    From `start`, the state of an earlier run's snapshot, the run continues as that one did: the same file.
+
+    Raises:
+        StateError: `start` is the state of another pipeline.
     """
     if (exact := config.pipeline.exact(picture.srgb8)) is not None:
         yield Stage(name="exact", share=1.0, artifact=exact)
         return
-    relaxing, hardening = _keys(config.seed)
+    relaxing, hardening = keys(config.seed)
     target = jnp.asarray(picture.linear())
     pipeline: Any = config.pipeline.build(picture.srgb8, target)
-    yield Stage(name="relax", share=0.0)
-    for snapshot in fit(pipeline, target, config.plan(), key=relaxing):
+    if start is not None:
+        pipeline = restored(pipeline, start)
+    yield Stage(name="relax", share=0.0 if start is None else start.step / config.steps)
+
+    def harden() -> Iterator[tuple[float, Artifact]]:
+        return pipeline.harden(target, tuple(config.losses.values()), key=hardening)
+
+    def draft() -> Artifact:
+        return next(harden())[1]
+
+    for snapshot in fit(pipeline, target, config.plan(), key=relaxing, start=start):
         pipeline = snapshot.pipeline
-        yield Stage(name="relax", share=snapshot.step / snapshot.steps, loss=snapshot.loss)
+        share = snapshot.step / snapshot.steps
+        yield Stage(name="relax", share=share, loss=snapshot.loss, snapshot=snapshot, draft=draft)
         if stop():
             break
-    for share, artifact in pipeline.harden(target, tuple(config.losses.values()), key=hardening):
+    for share, artifact in harden():
         yield Stage(name="harden", share=share, artifact=artifact)
         if stop():
             return

@@ -1,6 +1,5 @@
 """A first pass over a clip: which frames it keeps, where it finds scenes. Clips are made by hand, with known cuts."""
 
-import itertools
 
 import numpy as np
 import pytest
@@ -8,7 +7,7 @@ import scipy.ndimage
 
 from diffquant.animation import survey as module
 from diffquant.animation.clip import Frame
-from diffquant.animation.survey import MOST_FRAMES, STRIP, survey
+from diffquant.animation.survey import MOST_FRAMES, survey
 from diffquant.palette.histogram import colors_from_codes
 
 H, W = 40, 60
@@ -106,32 +105,3 @@ def test_colours_that_are_not_shown_do_not_count():
     (*_, scene) = survey(frames(pictures, opaque), 4, cuts=False)
     shown = np.concatenate([picture[0, :2] for picture in pictures])
     np.testing.assert_array_equal(colors_from_codes(scene.colors), np.unique(shown, axis=0))
-
-
-def strips_of(mosaic):
-    """(sample, top row, bottom row) of each strip, where pixels say their sample and their row."""
-    samples, rows = mosaic[:, 0, 0].astype(int), mosaic[:, 0, 1].astype(int)
-    starts = [0, *(np.flatnonzero((np.diff(rows) != 1) | (rows[1:] % STRIP == 0)) + 1), len(rows)]
-    assert (mosaic == mosaic[:, :1]).all()
-    strips = [(set(samples[a:b].tolist()), int(rows[a]), int(rows[b - 1])) for a, b in itertools.pairwise(starts)]
-    assert all(len(who) == 1 for who, *_ in strips)
-    return [(who.pop(), top, bottom) for who, top, bottom in strips]
-
-
-@pytest.mark.parametrize("h", [20, 2 * STRIP, 5 * STRIP + 7])
-@pytest.mark.parametrize("n", [1, 3, 8, 16])
-@pytest.mark.parametrize("pictures", [0.01, 0.5, 1, 2.3, 5, 100])
-def test_a_mosaic_has_different_strips_of_all_samples_and_from_all_over_the_picture(h, n, pictures):
-    rows = np.arange(h, dtype=np.uint8)[:, None]
-    frames = [np.dstack([np.full((h, W), i, np.uint8), np.tile(rows, W), np.zeros((h, W), np.uint8)]) for i in range(n)]
-    (scene,) = scenes(frames, cuts=False)
-    strips = strips_of(scene.mosaic(int(pictures * h * W)))
-    down = -(-h // STRIP)
-    assert len(strips) == np.clip(round(int(pictures * h * W) / (STRIP * W)), 1, n * down)
-    assert len(set(strips)) == len(strips)
-    for _, top, bottom in strips:
-        assert top % STRIP == 0
-        assert bottom == min(top + STRIP, h) - 1
-    assert len({top for _, top, _ in strips}) == min(len(strips), down)
-    used = [sum(who == i for who, *_ in strips) for i in range(n)]
-    assert sum(count > 0 for count in used) >= min(len(strips), n, max(down, len(strips) // down))

@@ -13,11 +13,13 @@ from diffquant.animation.clip import Clip, Frame
 from diffquant.animation.gif import GifWriter
 from diffquant.animation.steady import Follower, Steady
 from diffquant.animation.survey import Scene, survey
-from diffquant.image import read
 from diffquant.palette.histogram import codes_from_colors, colors_from_codes
+from diffquant.palette.sample import labels_of, sample
+from diffquant.pipelines.palette import Palette
 from diffquant.presets import Classical, Preset, classical, eye, palette_config
-from diffquant.runner import never, stages
+from diffquant.runner import keys, never
 
+COUNTED = 2_000_000  # pixels whose colours the first palette is made of
 MOSAIC = 400_000  # pixels on which palette and dither are tuned together
 SWEEPS = {"fast": 2, "balanced": 3, "best": 8}  # of a frame
 
@@ -121,12 +123,19 @@ def _palette(scene: Scene, settings: Animation) -> UInt8[np.ndarray, "k 3"]:
     if scene.colors is not None:
         return colors_from_codes(scene.colors) if len(scene.colors) else np.zeros((1, 3), np.uint8)
     preset: Preset = "balanced" if settings.preset == "best" else settings.preset
-    config = palette_config(preset, colors=settings.colors - 1, seed=settings.seed)
-    artifact = None
-    for stage in stages(read(scene.mosaic(MOSAIC)), config):
-        artifact = stage.artifact
-    assert artifact is not None  # the last stage holds one
-    return artifact.normalized().palette  # type: ignore[attr-defined]
+    k = settings.colors - 1
+    config = palette_config(preset, colors=k, seed=settings.seed)
+    spec = config.pipeline
+    assert isinstance(spec, Palette)  # that is what the preset is
+    step = -(-sum(sample.size for sample in scene.samples) // (3 * COUNTED))
+    colors = np.concatenate([sample.reshape(-1, 3)[::step] for sample in scene.samples])[None]
+    start = spec.start(colors)
+    blocks = sample([labels_of(picture, start) for picture in scene.samples], len(start), MOSAIC)
+    mosaic = np.concatenate([block.of(np.moveaxis(scene.samples[block.picture], -1, 0)) for block in blocks], axis=1)
+    target = jnp.asarray(color.linear_from_srgb8(mosaic))
+    pipeline = spec.build_from(start, target)
+    *_, (_, artifact) = pipeline.harden(target, tuple(config.losses.values()), key=keys(settings.seed)[1])
+    return np.unique(artifact.palette, axis=0)
 
 
 def _chooser(

@@ -11,7 +11,6 @@ from diffquant.palette.histogram import codes_from_colors
 
 MOST_FRAMES = 16  # kept of a scene
 MOST_BYTES = 64 << 20
-STRIP = 32  # rows of a mosaic that are of one frame
 BLOCKS = 32  # in a row and in a column: what scenes are compared by
 CUT = 0.12  # mean difference of these blocks, of 1
 UNLIKE = 0.4  # share of the blocks' colours that a scene does not have in common with the next
@@ -41,22 +40,6 @@ class Scene:
                 self.samples = self.samples[::2]
                 self._stride *= 2
         self.frames += 1
-
-    def mosaic(self, pixels: int) -> UInt8[np.ndarray, "H w 3"]:
-        """About so many `pixels` of the samples: strips of rows from all over the picture, each sample in its turn."""
-        h, w, n = *self.samples[0].shape[:2], len(self.samples)
-        tops = range(0, h, STRIP)
-        wanted = int(np.clip(round(pixels / (STRIP * w)), 1, len(tops) * n))
-        # One strip after another down the picture and into the next copy of it; where there is room for less than a
-        # copy, evenly spaced ones.
-        places = np.linspace(0, max(wanted, len(tops)), wanted, endpoint=False).astype(int)
-        strips = []
-        for number, place in enumerate(places):
-            copy, i = divmod(int(place), len(tops))
-            down = number - copy * len(tops)
-            sample = self.samples[(down + copy * max(n * len(tops) // wanted, 1)) % n]
-            strips.append(sample[tops[i] : tops[i] + STRIP])
-        return np.concatenate(strips)
 
 
 def survey(frames: Iterable[Frame], most_colors: int, *, cuts: bool) -> Iterator[Scene]:

@@ -15,14 +15,17 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from diffquant import color
-from diffquant.export import descent, polish
+from diffquant.export import descent, polish, tiles
 from diffquant.export.classical import Choice, ErrorDiffusion, Ordered, Riemersma
 from diffquant.export.lattice import LATTICE, Grid
 from diffquant.interfaces import Image, Scalar
 from diffquant.losses.base import Loss
 from diffquant.losses.blur import BlurError
 from diffquant.palette.learned import LearnedPalette
+from diffquant.palette.sample import sample
 from diffquant.signal.blue_noise import threshold_mask
+
+SAMPLE = 1 << 20  # pixels on which the palette of a picture in tiles is re-fitted
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,6 +78,9 @@ class Polish:
     Then `rounds` of descent under the weighted sum of all the losses, whatever they are (`diffquant.export.descent`).
     With `shares` each loss is divided by its value before them, so that weights say how much each matters, whatever its
     unit, the picture and the number of colours.
+
+    A picture larger than `tile` pixels squared is polished in tiles, of at most that side, with a palette that was
+    re-fitted on blocks from all over it; unless there are `rounds`: losses may look at the whole picture.
     """
 
     sweeps: int = 12
@@ -84,8 +90,11 @@ class Polish:
     eye: BlurError | None = None
     rounds: int = 0
     shares: bool = False
+    tile: int = 1536
 
     def __post_init__(self) -> None:
+        if self.tile < tiles.SMALLEST:
+            raise ValueError(f"Polish: found tiles of {self.tile} pixels, expected at least {tiles.SMALLEST}")
         if self.sweeps < 0 or self.rounds < 0 or self.sweeps + self.rounds == 0:
             found = f"{self.sweeps} sweeps and {self.rounds} rounds"
             raise ValueError(f"Polish: found {found}, expected none below 0, and at least 1 of either")
@@ -95,9 +104,12 @@ class Polish:
     ) -> Iterator[Choice]:
         """The likeliest entries, then a better choice after each sweep, and after some rounds."""
         eye = self.eye or next((loss for loss in losses if isinstance(loss, BlurError)), BlurError())
-        grid = polish.grid_of(target.shape, eye)
         colors, index = palette.linear(), assignment.mode()
         yield 0.0, np.asarray(colors), np.asarray(index)
+        if index.size > self.tile**2 and self.rounds == 0:
+            yield from self._tiled(np.array(index), colors, palette.is_free(), target, eye, key)
+            return
+        grid = polish.grid_of(target.shape, eye)
         problem, free = _prepare(target, index, colors, eye, grid), palette.is_free()
         steps = self.sweeps + self.rounds
         swept = self._sweep(index, colors, free, problem, eye, grid, key)
@@ -110,6 +122,36 @@ class Polish:
         rounds = descent.descend(index, colors, whole, self.rounds, tolerance=self.tolerance, key=key)
         for share, colors, index in rounds:
             yield (self.sweeps + share * self.rounds) / steps, np.asarray(colors), np.asarray(index)
+
+    def _tiled(
+        self,
+        index: Int[np.ndarray, "h w"],
+        colors: Float[Array, "k 3"],
+        free: Float[np.ndarray, " k"],
+        target: Image,
+        eye: BlurError,
+        key: jax.Array,
+    ) -> Iterator[Choice]:
+        """The palette on a sample of the picture, then two passes of half the sweeps over the tiles."""
+        blocks = sample([index], len(colors), SAMPLE)
+        sampled = jnp.asarray(np.concatenate([block.of(np.asarray(target)) for block in blocks], axis=1))
+        chosen = jnp.asarray(np.concatenate([block.of(index) for block in blocks]))
+        grid = polish.grid_of(sampled.shape, eye)
+        problem = _prepare(sampled, chosen, colors, eye, grid)
+        steps, learning = self.sweeps * (sampled.size + target.size), self.sweeps * sampled.size
+        for done, found, _ in self._sweep(chosen, colors, free, problem, eye, grid, key):
+            colors = found
+            yield done * sampled.size / steps, np.asarray(colors), index
+        details = [self._detail(done) for done in range(1, self.sweeps + 1)]
+        orders = np.random.default_rng([1, *np.asarray(jax.random.key_data(key)).ravel()])
+        first, half = index.copy(), -(-self.sweeps // 2)
+        for number, part in enumerate(part for part in (details[:half], details[half:]) if part):
+            if number:
+                colors = tiles.refit(index, first, target, colors, free, eye, self.tile, self.refit_steps)
+                colors = _rounded(colors)
+            done = learning + number * half * target.size
+            for share in tiles.sweep(index, first, target, colors, part, eye, self.tile, orders):
+                yield (done + share * len(part) * target.size) / steps, np.asarray(colors), index
 
     def _sweep(
         self,
@@ -128,7 +170,7 @@ class Polish:
         for done in range(1, self.sweeps + 1):
             last = settled or done == self.sweeps
             if last:
-                colors = jnp.asarray(color.linear_from_srgb8(color.srgb8_from_linear(np.asarray(colors))))
+                colors = _rounded(colors)
             order = orders.permutation(LATTICE * LATTICE)
             steps = 0 if last else self.refit_steps
             detail = self._detail(done)
@@ -142,6 +184,11 @@ class Polish:
         """Weight of the unblurred error in sweep `done`, from 1."""
         half = self.sweeps // 2
         return self.detail * 0.01 ** ((done - 1) / max(half - 1, 1)) if done <= half else 0.0
+
+
+def _rounded(colors: Float[Array, "k 3"]) -> Float[Array, "k 3"]:
+    """As the file will hold them."""
+    return jnp.asarray(color.linear_from_srgb8(color.srgb8_from_linear(np.asarray(colors))))
 
 
 @functools.partial(jax.jit, static_argnums=(3, 4))

@@ -179,8 +179,8 @@ def refit(
     """
     index = grid.join(indices[:, :, None])[0]
     problem = problem._replace(local=problem.local + detail * problem.raw)
-    slope = by_entry(_slope(_picture(palette, index) - problem.target, problem, eye, grid), index, len(palette))
-    return jnp.clip(palette + newton_step(-slope * free[:, None], index, free, problem, eye, grid, steps), 0.0, 1.0)
+    pull = -by_entry(slope(_picture(palette, index) - problem.target, problem, eye, grid), index, len(palette))
+    return jnp.clip(palette + newton_step(pull * free[:, None], index, free, problem, eye, grid, steps), 0.0, 1.0)
 
 
 def newton_step(
@@ -198,7 +198,7 @@ def newton_step(
     """
 
     def bent(direction: Float[Array, "k 3"]) -> Float[Array, "k 3"]:
-        light = _slope(_picture(direction, index), problem, eye, grid)
+        light = slope(_picture(direction, index), problem, eye, grid)
         return by_entry(light, index, len(direction)) * free[:, None]
 
     own = by_entry(grid.join(problem.curvature) + problem.local, index, len(pull))
@@ -233,7 +233,7 @@ def _picture(palette: Float[Array, "k 3"], index: Int[Array, "h w"]) -> Float[Ar
     return jnp.moveaxis(palette[index], -1, 0)
 
 
-def _slope(error: Float[Array, "3 h w"], problem: Quadratic, eye: BlurError, grid: Grid) -> Float[Array, "3 h w"]:
+def slope(error: Float[Array, "3 h w"], problem: Quadratic, eye: BlurError, grid: Grid) -> Float[Array, "3 h w"]:
     """Half the slope of Q in a picture that is off by `error`."""
     total = _weigh(problem.local, error)
     for scale, kernel in zip(problem.scales, _blurred(eye), strict=True):

@@ -18,3 +18,7 @@ class Loss:
     def __call__(self, rendered: Rendered, target: Image) -> Scalar:
         """The unweighted loss: a finite scalar with a finite gradient, at best 0."""
         raise NotImplementedError
+
+    def reach(self) -> int | None:
+        """How many pixels around it a pixel's share of the loss depends on; None: on the whole picture."""
+        return None

@@ -57,6 +57,11 @@ class BlurError(Loss):
         ones, zeros = (1.0,) * len(kernels), (0.0,) * len(kernels)
         return list(zip(kernels, self.weights, self.chroma or ones, self.masking or zeros, strict=True))
 
+    def reach(self) -> int:
+        """That of the widest blur, or of the contrast that masks."""
+        kernels = [kernel for kernel, *_ in self.scales()] + ([NEAR] if any(self.masking or ()) else [])
+        return max(len(kernel) // 2 for kernel in kernels)
+
     def forms(self, target: Image, shown: Image | None = None) -> list[tuple[Kernel, Form]]:
         """Kernels, and what turns an error of light so blurred into a weighted squared error, at each pixel.
 

@@ -2,14 +2,14 @@
 
 import dataclasses
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Float, Float64, Int, UInt8
 
 from diffquant import color
 from diffquant.assignment import AnyAssignment, PixelSoftmax
@@ -68,10 +68,20 @@ class Palette:
 
     def build(self, pixels: Pixels, target: Image) -> "PalettePipeline":
         """Palette by median cut and k-means in OkLab; logits by distance."""
+        return self.build_from(self.start(pixels), target)
+
+    def start(self, pixels: Pixels) -> Float64[np.ndarray, "at_most_k 3"]:
+        """The first palette, in OkLab: the pinned colours, then the others by lightness, so that neighbours in a mask
+        are alike."""
         pinned = np.array(self.pinned, np.uint8).reshape(-1, 3)
         start = initial_palette(pixels, self.colors, pinned=pinned, chroma=self.chroma)
         free = start[len(pinned) :]
-        start[len(pinned) :] = free[np.argsort(free[:, 0], kind="stable")]  # by lightness: neighbours in a mask
+        start[len(pinned) :] = free[np.argsort(free[:, 0], kind="stable")]
+        return start
+
+    def build_from(self, start: Float64[np.ndarray, "k 3"], target: Image) -> "PalettePipeline":
+        """The pipeline that starts from such a palette."""
+        pinned = np.array(self.pinned, np.uint8).reshape(-1, 3)
         palette = LearnedPalette(start, pinned, space=self.space, rate=self.rate)
         assignment = self.assignment.build(target, jnp.asarray(start, jnp.float32))
         return PalettePipeline(palette, assignment, self.dither)
@@ -95,6 +105,21 @@ class PalettePipeline(nnx.Module):
         covariance = jnp.stack([moments[3 + n] - mean[i] * mean[j] for n, (i, j) in enumerate(color.UPPER)])
         bits = -jnp.sum(usage * jnp.log2(jnp.maximum(usage, 1e-12))) * entropy.size
         return Rendered(image=mean, covariance=covariance, entropy=entropy, bits=bits)
+
+    def refreshed(self, target: Image) -> tuple["PalettePipeline", Callable[[nnx.State], nnx.State]] | None:
+        """With what the assignment makes of the palette as it has become, if it makes something of it."""
+        if not hasattr(self.assignment, "refreshed"):
+            return None
+        oklab = color.oklab_from_linear(np.asarray(self.palette.linear()).T).T
+        if (change := self.assignment.refreshed(target, jnp.asarray(oklab))) is None:
+            return None
+        assignment, carry = change
+
+        def carried(path: Sequence[Any], moment: Any) -> Any:
+            return jax.tree.map(carry, moment) if path[0] == "assignment" else moment
+
+        pipeline = PalettePipeline(self.palette, assignment, self.dither)
+        return pipeline, lambda moments: nnx.map_state(carried, moments)
 
     def harden(self, target: Image, losses: Sequence[Loss], *, key: jax.Array) -> Iterator[tuple[float, IndexedImage]]:
         """Indexed pictures; the last is the result."""

@@ -1,0 +1,180 @@
+"""Polishing a picture tile by tile: the memory of one tile, whatever the picture's size.
+
+A tile lies in a window with a halo as wide as the blurred errors reach. In the halo pixels stay as they are: they are
+another tile's. So every choice is made knowing what really is around it, and there are no seams.
+"""
+
+import functools
+import itertools
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int, Integer
+
+from diffquant.export import polish
+from diffquant.export.lattice import LATTICE, Grid
+from diffquant.interfaces import Image
+from diffquant.losses.blur import BlurError
+
+SMALLEST = 64  # pixels of a tile's side
+NEVER = 1e6  # what changing a pixel of the halo costs
+
+
+class Tile(NamedTuple):
+    """A window [top, left], and the rows and columns in it, from and to, that are the tile's own."""
+
+    top: int
+    left: int
+    rows: tuple[int, int]
+    columns: tuple[int, int]
+
+
+def windows(h: int, w: int, side: int, halo: int) -> tuple[tuple[int, int], list[Tile]]:
+    """The size that all windows have, and tiles that cover `h` x `w` pixels once, each of at most `side` x `side`."""
+    (height, rows), (width, columns) = _axis(h, side, halo), _axis(w, side, halo)
+    return (height, width), [Tile(top, left, own, across) for top, own in rows for left, across in columns]
+
+
+def _axis(size: int, side: int, halo: int) -> tuple[int, list[tuple[int, tuple[int, int]]]]:
+    """The windows' extent, and for each its start, and what in it is the tile's own."""
+    count = -(-size // side)
+    edges = [round(i * size / count) for i in range(count + 1)]
+    extent = min(max(b - a for a, b in itertools.pairwise(edges)) + 2 * halo, size)
+    starts = [min(max(edge - halo, 0), size - extent) for edge in edges[:-1]]
+    return extent, [(s, (a - s, b - s)) for s, a, b in zip(starts, edges, edges[1:], strict=False)]
+
+
+def halo_of(eye: BlurError) -> int:
+    """Pixels around a tile that its choices depend on: an error is blurred, weighed, and blurred again."""
+    reach = eye.reach()
+    return -(-2 * reach // LATTICE) * LATTICE
+
+
+def sweep(
+    index: Integer[np.ndarray, "h w"],
+    first: Integer[np.ndarray, "h w"],
+    target: Image,
+    palette: Float[Array, "k 3"],
+    details: Sequence[float],
+    eye: BlurError,
+    side: int,
+    orders: np.random.Generator,
+) -> Iterator[float]:
+    """A sweep of every tile for each of the `details`, `index` being changed in place; the share done after each tile.
+
+    The metric is that along the chord to the picture of the entries `first`.
+    """
+    h, w = index.shape
+    size, tiles = windows(h, w, side, halo_of(eye))
+    for done, tile in enumerate(tiles, 1):
+        here, own = _place(tile, size)
+        order = orders.permuted(np.tile(np.arange(LATTICE**2, dtype=np.int32), (len(details), 1)), axis=1)
+        grid = polish.grid_of((3, *size), eye)
+        window = jax.lax.dynamic_slice(target, (0, tile.top, tile.left), (3, *size))
+        detail = np.asarray(details, np.float32)
+        swept = np.asarray(_sweep(index[here], first[here], window, palette, own, order, detail, eye, grid))
+        index[here][own] = swept[own]
+        yield done / len(tiles)
+
+
+@functools.partial(jax.jit, static_argnums=(7, 8))
+def _sweep(
+    index: Integer[Array, "h w"],
+    first: Integer[Array, "h w"],
+    target: Image,
+    palette: Float[Array, "k 3"],
+    own: Array,
+    orders: Int[Array, "s q"],
+    details: Float[Array, " s"],
+    eye: BlurError,
+    grid: Grid,
+) -> Integer[Array, "h w"]:
+    problem = polish.quadratic(target, jnp.moveaxis(palette[first], -1, 0), eye, grid)
+    had = index.astype(jnp.int32)
+    nothing = jnp.zeros((6, *had.shape), jnp.float32)
+    hold = polish.Hold(nothing, target, had, jnp.where(own, 0.0, NEVER))
+
+    def step(phases: Array, now: tuple[Array, Array]) -> tuple[Array, None]:
+        order, detail = now
+        return polish.sweep(phases, palette, problem, eye, grid, order, detail, hold), None
+
+    phases = grid.split(had[None])[:, :, 0]
+    phases, _ = jax.lax.scan(step, phases, (orders, details))
+    return grid.join(phases[:, :, None])[0].astype(index.dtype)
+
+
+def refit(
+    index: Integer[np.ndarray, "h w"],
+    first: Integer[np.ndarray, "h w"],
+    target: Image,
+    palette: Float[Array, "k 3"],
+    free: Float[np.ndarray, " k"],
+    eye: BlurError,
+    side: int,
+    steps: int,
+) -> Float[Array, "k 3"]:
+    """`polish.refit` of the whole picture, with `steps` of conjugate gradients, each a pass over the tiles.
+
+    The metric is that along the chord to the picture of the entries `first`.
+    """
+    h, w = index.shape
+    size, tiles = windows(h, w, side, halo_of(eye))
+    grid = polish.grid_of((3, *size), eye)
+
+    def total(direction: Float[np.ndarray, "k 3"] | None) -> tuple[Float[np.ndarray, "k 3"], Float[np.ndarray, "k 6"]]:
+        """Half the slope of Q, or of its change along a direction, by entry; and each pixel's own curvature."""
+        sums = [np.zeros((len(palette), 3)), np.zeros((len(palette), 6))]
+        for tile in tiles:
+            here, own = _place(tile, size)
+            window = jax.lax.dynamic_slice(target, (0, tile.top, tile.left), (3, *size))
+            along = palette if direction is None else jnp.asarray(direction, jnp.float32)
+            parts = _bend(index[here], first[here], window, palette, along, own, direction is None, eye, grid)
+            for sum_, part in zip(sums, parts, strict=True):
+                sum_ += np.asarray(part)
+        return sums[0] * free[:, None], sums[1]
+
+    slope, own = total(None)
+    blocks = np.stack([own[:, [0, 1, 2]], own[:, [1, 3, 4]], own[:, [2, 4, 5]]], axis=1)
+    scale = np.maximum(np.trace(blocks, axis1=1, axis2=2), 1e-12)
+    inverse = np.linalg.inv(blocks + 1e-3 * scale[:, None, None] * np.eye(3))
+    residual = -slope
+    move = np.zeros_like(slope)
+    direction = conditioned = np.einsum("kij,kj->ki", inverse, residual)
+    power = float(np.vdot(residual, conditioned))
+    for _ in range(steps):
+        image, _own = total(direction)
+        length = power / max(float(np.vdot(direction, image)), 1e-30)
+        move, residual = move + length * direction, residual - length * image
+        conditioned = np.einsum("kij,kj->ki", inverse, residual)
+        before, power = power, float(np.vdot(residual, conditioned))
+        direction = conditioned + power / max(before, 1e-30) * direction
+    return jnp.clip(palette + jnp.asarray(move, jnp.float32), 0.0, 1.0)
+
+
+def _place(tile: Tile, size: tuple[int, int]) -> tuple[tuple[slice, slice], Bool[np.ndarray, "h w"]]:
+    """The tile's window of the picture, and which of its pixels are the tile's own."""
+    own = np.zeros(size, bool)
+    own[slice(*tile.rows), slice(*tile.columns)] = True
+    return np.s_[tile.top : tile.top + size[0], tile.left : tile.left + size[1]], own
+
+
+@functools.partial(jax.jit, static_argnums=(7, 8))
+def _bend(
+    index: Integer[Array, "h w"],
+    first: Integer[Array, "h w"],
+    target: Image,
+    palette: Float[Array, "k 3"],
+    direction: Float[Array, "k 3"],
+    own: Array,
+    from_target: Array,
+    eye: BlurError,
+    grid: Grid,
+) -> tuple[Float[Array, "k 3"], Float[Array, "k 6"]]:
+    problem = polish.quadratic(target, jnp.moveaxis(palette[first], -1, 0), eye, grid)
+    picture = jnp.moveaxis(direction[index], -1, 0) - jnp.where(from_target, target, 0.0)
+    slope = polish.slope(picture, problem, eye, grid) * own[None]
+    curvature = (grid.join(problem.curvature) + problem.local) * own[None]
+    return polish.by_entry(slope, index, len(palette)), polish.by_entry(curvature, index, len(palette))
