@@ -5,7 +5,7 @@ than `[h w 3]`. At the edges (artifacts, metrics, files) they are uint8 sRGB `[h
 """
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import jax
@@ -58,6 +58,17 @@ class Pipeline(Protocol):
         """Make the discrete choices: files, as a rule each better than the one before, with the share of work done.
 
         The first comes soon, so that whoever stops early still has a file. `losses` are what the choices are judged by.
+        """
+
+
+@runtime_checkable
+class Refreshable(Protocol):
+    """A pipeline that between two chunks of training may let its parameters mean something else: optional."""
+
+    def refreshed(self, target: Image) -> tuple[Any, Callable[[Any], Any]] | None:
+        """The pipeline to go on with, of the same structure and shapes, or None where nothing changes.
+
+        Also returned is what takes a tree that is shaped as the old parameters, such as Adam's moments, to the new.
         """
 
 

@@ -14,7 +14,7 @@ ORDER = [
     *("interfaces", "schedules", "signal", "losses", "training", "jpeg"),
     *("metrics", "report"),
     *("palette", "assignment", "export", "pipelines"),
-    *("config", "presets", "runner", "animation", "draw", "api"),
+    *("config", "presets", "checkpoints", "runner", "animation", "draw", "api"),
     *("console", "arguments", "commands", "cli", "__main__"),
 ]
 ROOT = Path(diffquant.__file__).parent

@@ -2,7 +2,8 @@
 
 from diffquant.assignment.nearest import Nearest
 from diffquant.assignment.pixel import PixelSoftmax
+from diffquant.assignment.topk import TopK
 
-AnyAssignment = PixelSoftmax | Nearest
+AnyAssignment = PixelSoftmax | TopK | Nearest
 
-__all__ = ["AnyAssignment", "Nearest", "PixelSoftmax"]
+__all__ = ["AnyAssignment", "Nearest", "PixelSoftmax", "TopK"]

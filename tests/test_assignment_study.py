@@ -1,0 +1,74 @@
+"""`scripts/assignment_study.py`: what it writes, and how it fails."""
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+SCRIPTS = Path(__file__).parents[1] / "scripts"
+
+
+@pytest.fixture
+def study(monkeypatch, tmp_path):
+    """The script as a module that starts no processes, in a folder of its own."""
+    monkeypatch.syspath_prepend(str(SCRIPTS))
+    import assignment_study
+
+    monkeypatch.setattr(assignment_study, "apart", lambda work, task: work(task))
+    monkeypatch.chdir(tmp_path)
+    return assignment_study
+
+
+def status(study, *arguments):
+    with pytest.raises(SystemExit) as stop:
+        study.main([*map(str, arguments)])
+    return stop.value.code
+
+
+def photo(path, seed):
+    y, x = np.mgrid[:10, :17]
+    noise = np.random.default_rng(seed).integers(0, 40, (10, 17))
+    Image.fromarray(np.stack([13 * x, 20 * y, 90 + noise], -1).astype(np.uint8)).save(path)
+
+
+def test_it_writes_a_row_for_each_assignment_and_their_means(study, monkeypatch, capsys):
+    monkeypatch.setattr(study, "DITHERS", {"none": study.Argmax()})  # compiles less
+    photo("a.png", 1)
+    photo("b.png", 2)
+    arguments = ["a.png", "b.png", "-n", 6, "--candidates", 2, "--steps", 3, "--every", 1, "--out", "out"]
+    assert status(study, *arguments) == 0
+    with open("out/results.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    methods = ["dense", "top 2", "top 2, refreshed"]
+    assert [(row["image"], row["method"]) for row in rows] == [(image, method) for image in "ab" for method in methods]
+    table = capsys.readouterr().out
+    assert Path("out/tables.md").read_text() == table
+    figures = [float(row["none_ssimulacra2"]) for row in rows if row["method"] == "top 2"]
+    (line,) = (line for line in table.splitlines() if line.startswith("| top 2 |"))
+    assert f"| {np.mean(figures):.2f} |" in line
+    state = {row["method"]: float(row["state_mib"]) for row in rows}
+    assert state["top 2"] < 0.5 * state["dense"]
+    assert all((float(row["refresh_ms"]) > 0) == (row["method"] == "top 2, refreshed") for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["missing.png"], "missing.png: no such file"),
+        (["a.png", "-n", "257"], "--colors: found (257,), expected numbers from 1 to 256"),
+        (["a.png", "--candidates", "0"], "--candidates: found (0,), expected numbers from 1"),
+        (["a.png", "--steps", "20"], "--steps, --every: found 20 and 10, expected at least three chunks"),
+        (["a.png", "a.png"], "found two pictures of one name"),
+        (["text.png"], "text.png"),
+    ],
+)
+def test_bad_input_gets_one_line_and_status_2(study, capsys, arguments, said):
+    photo("a.png", 1)
+    Path("text.png").write_text("no picture")
+    assert status(study, *arguments) == 2
+    error = capsys.readouterr().err
+    assert said in error
+    assert len(error.splitlines()) == 1
+    assert not Path("runs").exists()
