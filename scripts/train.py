@@ -1,199 +1,239 @@
 """Run an experiment on a picture: `python scripts/train.py configs/photo16.py photo.png`.
 
 Any number in the config can be set on the command line: `--steps 200 --losses.eye.weight 2`; the kind of a codec, of a
-loss or of a dither is the config file's to choose. Written to runs/<config>-<picture>/: the result, metrics.json, and
-config.py, which repeats the run.
+loss or of a dither is the config file's to choose. Written to runs/<config>-<picture>/: config.py, which repeats the
+run, run.json, metrics.jsonl with a line for each snapshot, checkpoints, and in the end the result and metrics.json.
+
+    python scripts/train.py --resume runs/photo16-photo
+
+continues a run that was killed at any moment, and ends with the bytes of one that was not. On SIGTERM a run saves what
+it has and ends with status 143; after Ctrl-C, which writes the best so far, it can be resumed as well. The checkpoints
+of a finished run are removed.
 """
 
 import dataclasses
 import os
-import pprint
-import runpy
 import sys
-import time
-from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, get_args
+from typing import TYPE_CHECKING, Annotated, Any
 
+from train_config import constructors, load, source_of
+from train_run import PROG, Log, Manifest, Saver, Terminated, Termination, clear, manifest_of, need_tensorboard
 from tyro.conf import AvoidSubcommands, FlagCreatePairsOff, Positional, arg
-from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
-from diffquant.console import INTERRUPTED, UsageError, complain, parse, run, table, use_compilation_cache
+from diffquant.console import (
+    INTERRUPTED,
+    UsageError,
+    complain,
+    interruptible,
+    parse,
+    progress,
+    table,
+    use_compilation_cache,
+)
 from diffquant.decoding import format_of
 from diffquant.export.files import write_atomically
-from diffquant.image import ImageError, parse_color, read
+from diffquant.image import ImageError, Picture, parse_color, read
 
 if TYPE_CHECKING:
     from diffquant.config import Config
+    from diffquant.runner import Result
+    from diffquant.training import State
 
-PROG = "train.py"
-USAGE = f"usage: {PROG} CONFIG IMAGE [--out FOLDER] [overrides]; to list the overrides: {PROG} CONFIG --help"
-EXPECTED = "expected a Python file that ends with `config = Config(...)`"
+USAGE = (
+    f"usage: {PROG} CONFIG IMAGE [--out FOLDER] [overrides], or {PROG} --resume FOLDER; "
+    f"to list the overrides: {PROG} CONFIG --help"
+)
+TERMINATED = 143  # 128 + SIGTERM, as shells have it
 SUFFIXES = {"JPEG": ".jpg", "TIFF": ".tif"}  # the others are named by their format
 
 
-def load(path: Path) -> "Config":
-    """The `config` of a file.
-
-    Raises: UsageError if there is no such file, it does not run, or what it defines is not a `Config`.
-    """
-    if not path.is_file():
-        raise UsageError(f"{path}: found {'no file' if path.exists() else 'no such file'}; {EXPECTED}")
-    try:
-        names = runpy.run_path(str(path))
-    except Exception as error:
-        raise UsageError(f"{path}: found {type(error).__name__} ({error}); {EXPECTED}") from error
-    from diffquant.config import Config
-
-    if "config" not in names:
-        raise UsageError(f"{path}: found no name `config`; {EXPECTED}")
-    config = names["config"]
-    if not isinstance(config, Config):
-        raise UsageError(f"{path}: found `config` of type {type(config).__name__}; {EXPECTED}")
-    return config
-
-
-def source_of(config: "Config") -> str:
-    """A config file that holds `config`."""
-    imports = sorted({f"from {part.__module__} import {part.__name__}" for part in _specs(config)})
-    body = pprint.pformat(config, width=100, sort_dicts=False).replace("\n", "\n" + " " * len("config = "))
-    return "\n".join(imports) + f"\n\nconfig = {body}\n"
-
-
-def _specs(value: Any) -> Iterator[type]:
-    """The dataclasses of which `value` consists."""
-    if dataclasses.is_dataclass(value):
-        yield type(value)
-        value = [getattr(value, field.name) for field in dataclasses.fields(value)]
-    elif isinstance(value, dict):
-        value = value.values()
-    elif not isinstance(value, tuple):
-        return
-    for part in value:
-        yield from _specs(part)
-
-
-def constructors() -> ConstructorRegistry:
-    """What tyro cannot make of words by itself."""
-    registry = ConstructorRegistry()
-    _add_schedules(registry)
-    _add_bytes(registry)
-    return registry
-
-
-def _add_bytes(registry: ConstructorRegistry) -> None:
-    """Leaves bytes as the config has them, unless they are to go: tyro would take those of the words themselves."""
-
-    def none(words: list[str]) -> None:
-        if words != ["None"]:
-            raise ValueError(f"found {' '.join(words)!r}, expected None; bytes are the config file's to say")
-
-    @registry.primitive_rule
-    def rule(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
-        if bytes not in get_args(info.type):
-            return None
-        return PrimitiveConstructorSpec(
-            nargs=1,
-            metavar="{None}",
-            instance_from_str=none,
-            is_instance=lambda value: value is None or isinstance(value, bytes),
-            str_from_instance=lambda value: ["None" if value is None else f"{len(value)} bytes"],
-        )
-
-
-def _add_schedules(registry: ConstructorRegistry) -> None:
-    """Lets schedules be given as `0.5` or `exponential 2 0.1`: tyro has no option for a number or a structure."""
-    from diffquant.schedules import Schedule
-
-    kinds: dict[str, Any] = {kind.__name__.lower(): kind for kind in get_args(Schedule) if kind is not float}
-
-    def schedule(words: list[str]) -> Any:
-        if len(words) == 1:
-            return float(words[0])
-        if len(words) != 3 or words[0] not in kinds:
-            raise ValueError(
-                f"found {' '.join(words)!r}, expected a number, or one of {', '.join(kinds)} and two numbers"
-            )
-        return kinds[words[0]](*map(float, words[1:]))
-
-    def words(value: Any) -> list[str]:
-        if not dataclasses.is_dataclass(value):
-            return [str(value)]
-        return [type(value).__name__.lower(), *map(str, vars(value).values())]
-
-    @registry.primitive_rule
-    def rule(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
-        if set(get_args(info.type)) != set(get_args(Schedule)):
-            return None
-        return PrimitiveConstructorSpec(
-            nargs=(1, 3),
-            metavar=f"FLOAT | {{{','.join(kinds)}}} START END",
-            instance_from_str=schedule,
-            is_instance=lambda value: isinstance(value, (*get_args(Schedule), int)),
-            str_from_instance=words,
-        )
-
-
 def main(arguments: list[str]) -> int:
-    """0 if all went well, 2 after one clear line if not, 130 if interrupted; then the best so far is written."""
+    """0 if all went well, 2 after one clear line if not, 130 if interrupted: then the best so far is written. 143 after
+    SIGTERM.
+    """
     if not arguments or arguments[0] in ("-h", "--help"):
         print(USAGE, file=sys.stdout if arguments else sys.stderr)
         return 0 if arguments else 2
+    termination = Termination()
     try:
-        return train(Path(arguments[0]), arguments[1:])
+        with termination.installed():
+            if arguments[0] == "--resume":
+                return resume(arguments[1:], termination)
+            return begin(Path(arguments[0]), arguments[1:], termination)
     except (UsageError, ImageError, OSError, FloatingPointError) as error:
         complain(error, prog=PROG)
         return 2
     except KeyboardInterrupt:
         print(f"{PROG}: interrupted; nothing written", file=sys.stderr)
         return INTERRUPTED
+    except Terminated as stop:
+        print(f"{PROG}: terminated; {stop.args[0] if stop.args else 'nothing written'}", file=sys.stderr)
+        return TERMINATED
 
 
-def train(path: Path, arguments: list[str]) -> int:
+def begin(path: Path, arguments: list[str], termination: Termination) -> int:
     """Run the config at `path` as the other `arguments` say."""
     default = load(path)
+    from diffquant.checkpoints import Checkpoints, Fingerprint
     from diffquant.config import Config
-    from diffquant.pipelines.goals import UnreachableError
-    from diffquant.report import to_json
 
     @dataclasses.dataclass(frozen=True, kw_only=True)
     class Run:
         image: Positional[Path]
         """The picture: PNG, JPEG, WebP, TIFF, GIF or BMP."""
         out: Path | None = None
-        """Folder to write to; by default runs/<config>-<picture>."""
+        """Folder to write to; by default runs/<config>-<picture>. A run that is there is replaced."""
         background: str = "white"
         """What transparent pixels are laid on."""
+        checkpoint_every: int | None = None
+        """Steps between checkpoints; by default about every 30 seconds, or less often where they take long."""
+        pictures_every: int | None = None
+        """Steps between pictures of the choices as they stand, in pictures/; by default none are made."""
+        tensorboard: bool = False
+        """Write events for TensorBoard, in tensorboard/. Needs tensorboardX."""
         config: Annotated[Config, arg(name="")] = default
 
     asked = parse(Run, arguments, prog=PROG, config=(AvoidSubcommands, FlagCreatePairsOff), registry=constructors())
-    try:
-        background = parse_color(asked.background)
-    except ValueError as error:
-        raise UsageError(f"--background: {error}") from None
-    started = time.perf_counter()
-    picture = read(asked.image, background=background)
-    for notice in picture.notices:
-        print(f"{PROG}: {notice}", file=sys.stderr)
+    for option in ("checkpoint_every", "pictures_every"):
+        if (steps := getattr(asked, option)) is not None and steps < 1:
+            raise UsageError(f"--{option.replace('_', '-')}: found {steps}, expected at least 1")
+    if asked.tensorboard:
+        need_tensorboard()
+    picture = picture_at(asked.image, asked.background)
     folder = asked.out or Path("runs") / f"{path.stem}-{asked.image.stem}"
     there = next(place for place in (folder.absolute(), *folder.absolute().parents) if place.exists())
     if not (there.is_dir() and os.access(there, os.W_OK)):
         raise UsageError(f"--out: found {there}, expected a folder that can be written to")
-    use_compilation_cache()
+    fingerprint = Fingerprint.of(asked.config, picture.srgb8)
+    manifest = Manifest(
+        image=str(asked.image.absolute()),
+        background=asked.background,
+        fingerprint=dataclasses.asdict(fingerprint),
+        checkpoint_every=asked.checkpoint_every,
+        pictures_every=asked.pictures_every,
+        tensorboard=asked.tensorboard,
+    )
+    checkpoints = Checkpoints(folder / "checkpoints", fingerprint)
+    folder.mkdir(parents=True, exist_ok=True)
+    if (folder / "run.json").exists():
+        clear(folder)
+        checkpoints.clear()
+        (folder / "run.json").unlink()  # last: until then what is there is a run that can be resumed from its start
+    write_atomically(folder / "config.py", source_of(asked.config).encode())
+    manifest.write(folder)
+    return work(folder, manifest, asked.config, picture, checkpoints, None, termination)
+
+
+def resume(arguments: list[str], termination: Termination) -> int:
+    """Continue the run in the folder that the arguments name."""
+    if len(arguments) != 1:
+        raise UsageError(f"--resume: found {len(arguments)} arguments, expected one: the folder of a run")
+    folder = Path(arguments[0])
+    manifest = manifest_of(folder)
+    if manifest.finished:
+        print(f"{folder}: finished")
+        if (folder / "checkpoints").exists():  # killed while they were being removed
+            from diffquant.checkpoints import Checkpoints, Fingerprint
+
+            Checkpoints(folder / "checkpoints", Fingerprint(**manifest.fingerprint)).clear()
+        return 0
+    if manifest.tensorboard:
+        need_tensorboard()
+    config = load(folder / "config.py")
+    from diffquant.checkpoints import CheckpointError, Checkpoints, Fingerprint
+
+    picture = picture_at(Path(manifest.image), manifest.background)
+    fingerprint = Fingerprint.of(config, picture.srgb8)
+    checkpoints = Checkpoints(folder / "checkpoints", fingerprint)
     try:
-        result, interrupted = run(picture, asked.config, started=started)
+        fingerprint.check(manifest.fingerprint, str(folder / "run.json"))
+        start, notices = checkpoints.latest()
+    except CheckpointError as error:
+        raise UsageError(str(error)) from None
+    for notice in notices:
+        print(f"{PROG}: {notice}; continuing from the one before", file=sys.stderr)
+    return work(folder, manifest, config, picture, checkpoints, start, termination)
+
+
+def picture_at(path: Path, background: str) -> Picture:
+    """The picture, its notices printed."""
+    try:
+        color = parse_color(background)
+    except ValueError as error:
+        raise UsageError(f"--background: {error}") from None
+    picture = read(path, background=color)
+    for notice in picture.notices:
+        print(f"{PROG}: {notice}", file=sys.stderr)
+    return picture
+
+
+def work(
+    folder: Path,
+    manifest: Manifest,
+    config: "Config",
+    picture: Picture,
+    checkpoints: Any,
+    start: "State | None",
+    termination: Termination,
+) -> int:
+    """Run from `start` to the end, and leave in `folder` what comes of it."""
+    from diffquant.pipelines.goals import UnreachableError
+    from diffquant.report import to_json
+    from diffquant.training import StateError
+
+    use_compilation_cache()
+    step = 0 if start is None else start.step
+    log = Log(folder, manifest, step)
+    saver = Saver(checkpoints, manifest.checkpoint_every, step, termination)
+    termination.waits = config.steps > 0 and not (start is not None and start.over)
+    try:
+        result, interrupted = run(picture, config, start, log, saver)
+        termination.check()
     except UnreachableError as error:
         raise UsageError(f"--pipeline.goal: {error}") from None
+    except StateError as error:
+        raise UsageError(f"--resume: {checkpoints.folder}: {error}") from None
+    except Terminated:
+        saver.save()
+        raise Terminated(f"saved at step {saver.saved}; {PROG} --resume {folder} continues") from None
+    finally:
+        log.close()
     kind = format_of(result.data)
     target = folder / f"result{SUFFIXES.get(str(kind), f'.{kind}'.lower())}"
-    folder.mkdir(parents=True, exist_ok=True)
     write_atomically(target, result.data)
-    write_atomically(folder / "config.py", source_of(asked.config).encode())
     write_atomically(folder / "metrics.json", (to_json(result.report.as_dict()) + "\n").encode())
     table(target, result.report)
     if interrupted:
         print(f"{PROG}: interrupted; {target} is the best so far", file=sys.stderr)
-    return INTERRUPTED if interrupted else 0
+        return INTERRUPTED
+    dataclasses.replace(manifest, finished=True).write(folder)
+    checkpoints.clear()
+    return 0
+
+
+def run(picture: Picture, config: "Config", start: "State | None", log: Log, saver: Saver) -> tuple["Result", bool]:
+    """The result, and whether it was cut short. A first Ctrl-C ends the run with the best so far, a second at once."""
+    from diffquant.runner import finish, stages
+
+    with interruptible() as interrupted:
+
+        def stop() -> bool:
+            if interrupted:
+                saver.save()
+                saver.termination.waits = False
+            return bool(interrupted)
+
+        with progress(picture.name) as show:
+            for stage in stages(picture, config, stop=stop, start=start):
+                show(stage.name, stage.share)
+                if stage.snapshot is not None:
+                    log.write(stage)
+                    saver.see(stage.snapshot)
+                saver.termination.check()
+        assert stage.artifact is not None  # the last stage holds one
+        result = finish(picture, stage.artifact, started=log.started, names=config.pipeline.figures)
+        return result, bool(interrupted)
 
 
 if __name__ == "__main__":

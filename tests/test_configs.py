@@ -124,7 +124,7 @@ def test_train_writes_the_result_the_figures_and_a_config_that_repeats_it(folder
     first = train(folder, ROOT / "configs" / "article_8.py", "tiny.png", *SHORT, *overrides)
     assert (first.returncode, first.stderr) == (0, "")
     out = folder / "runs" / "article_8-tiny"
-    assert contents(out) == ["config.py", "metrics.json", "result.png"]
+    assert contents(out) == ["config.py", "metrics.json", "metrics.jsonl", "result.png", "run.json"]
     assert "colours" in first.stdout
     figures = json.loads((out / "metrics.json").read_text(), parse_constant=pytest.fail)
     assert figures["bytes"] == (out / "result.png").stat().st_size
