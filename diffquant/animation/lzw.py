@@ -12,6 +12,21 @@ LARGEST = 12  # bits of a code
 
 
 @numba.njit(cache=True)
+def _put(
+    code: int, width: int, buffer: int, filled: int, out: np.ndarray, size: int
+) -> tuple[int, int, int]:  # pragma: no cover
+    """Appends a code of `width` bits; the bits that fill no byte yet, how many, and the bytes written."""
+    buffer |= code << filled
+    filled += width
+    while filled >= 8:
+        out[size] = buffer & 255
+        size += 1
+        buffer >>= 8
+        filled -= 8
+    return buffer, filled, size
+
+
+@numba.njit(cache=True)
 def _pack(
     indices: np.ndarray, free: np.ndarray, transparent: int, bits: int, out: np.ndarray
 ) -> int:  # pragma: no cover
@@ -38,13 +53,7 @@ def _pack(
                 break
             node = child
             position += 1
-        buffer |= node << filled
-        filled += width
-        while filled >= 8:
-            out[size] = buffer & 255
-            size += 1
-            buffer >>= 8
-            filled -= 8
+        buffer, filled, size = _put(node, width, buffer, filled, out, size)
         if position >= n:
             break
         if following < 1 << LARGEST:
@@ -53,24 +62,15 @@ def _pack(
                 width += 1
             following += 1
         else:
-            buffer |= clear << filled
-            filled += width
-            while filled >= 8:
-                out[size] = buffer & 255
-                size += 1
-                buffer >>= 8
-                filled -= 8
+            buffer, filled, size = _put(clear, width, buffer, filled, out, size)
             children[:] = -1
             width, following = bits + 1, clear + 2
     if following == 1 << width and width < LARGEST:
         width += 1
-    buffer |= (clear + 1) << filled  # the end
-    filled += width
-    while filled > 0:
-        out[size] = buffer & 255
+    buffer, filled, size = _put(clear + 1, width, buffer, filled, out, size)  # the end
+    if filled:
+        out[size] = buffer
         size += 1
-        buffer >>= 8
-        filled -= 8
     return size
 
 
