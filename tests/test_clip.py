@@ -186,6 +186,25 @@ def test_the_part_of_a_broken_video_that_can_be_read_is_read(tmp_path):
 
 def test_rate_and_length_are_as_ffmpeg_tells_them(tmp_path):
     assert video.probe(movie(tmp_path / "a.mkv", numbered(10), "8")) == (8.0, 1.25)
+    fast = video.probe(movie(tmp_path / "b.mkv", numbered(200), "2000"))  # FFmpeg writes 2k
+    assert fast == (2000.0, pytest.approx(0.1, abs=0.01))
+
+
+@pytest.mark.parametrize(
+    ("rates", "expected"),
+    [
+        ("0.0000 fps, 12.50 tbr, 1k tbn", 12.5),
+        ("29.97 fps, 0.0000 tbr, 90k tbn", 29.97),
+        ("0 fps, 0 tbr, 1k tbn", 25.0),
+        ("30 tbr, 1k tbn", 30.0),
+        ("1k tbn", 25.0),
+    ],
+)
+def test_a_rate_of_nothing_is_none(tmp_path, monkeypatch, rates, expected):
+    header = f"  Duration: N/A, bitrate: N/A\n  Stream #0:0: Video: ffv1, bgr0, 10x6, {rates} (default)\n"
+    told = subprocess.CompletedProcess([], 1, b"", header.encode())
+    monkeypatch.setattr(subprocess, "run", lambda *arguments, **options: told)
+    assert video.probe(tmp_path / "a.mkv") == (expected, 0.0)
 
 
 # Pictures
@@ -263,6 +282,20 @@ def test_what_is_no_clip_is_named(tmp_path, name):
     assert failing(clip_of(path)) == f"{path}: found nothing that can be decoded; expected a GIF, a video or pictures"
     with pytest.raises(ImageError):
         clip_of(path).estimate()
+
+
+def test_without_ffmpeg_a_video_is_refused_and_a_gif_is_not(tmp_path, monkeypatch):
+    path, animated = movie(tmp_path / "a.mkv", numbered(3), "10"), gif(tmp_path / "a.gif")
+
+    def missing():
+        raise RuntimeError("No ffmpeg exe could be found.\nInstall it.")
+
+    monkeypatch.setattr(imageio_ffmpeg, "get_ffmpeg_exe", missing)
+    line = f"{path}: found no FFmpeg to decode it with; expected ffmpeg where commands are found"
+    assert failing(clip_of(path)) == f"{line}, or its path in IMAGEIO_FFMPEG_EXE"
+    with pytest.raises(ImageError, match="found no FFmpeg"):
+        clip_of(path).estimate()
+    assert len(list(clip_of(animated).frames())) == 6
 
 
 def test_a_missing_file_is_named(tmp_path):

@@ -90,7 +90,7 @@ class Polish:
     eye: BlurError | None = None
     rounds: int = 0
     shares: bool = False
-    tile: int = 1536
+    tile: int = 1024
 
     def __post_init__(self) -> None:
         if self.tile < tiles.SMALLEST:

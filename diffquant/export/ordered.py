@@ -4,16 +4,17 @@ A mask that only shifts the picture's colours needs to know how far apart the pa
 here the pixel's own mixture knows. After Knoll's pattern dithering (US patent 6,606,166, filed 1999, expired).
 """
 
-from typing import no_type_check
+import threading
 
-import numba
 import numpy as np
 from jaxtyping import Float, Float32, UInt8
 
-from diffquant.export.diffusion import contiguous, matcher_of, settle
+from diffquant.export.matching import contiguous, matcher_of, mix
 from diffquant.signal.blue_noise import threshold_mask
 
 SIDE = 64  # pixels of the blue-noise mask
+# A parallel loop of numba's that two threads enter ends the process where there is neither OpenMP nor TBB.
+_alone = threading.Lock()
 
 
 def bayer_mask(side: int = 8) -> Float32[np.ndarray, "n n"]:
@@ -68,31 +69,6 @@ def dither_ordered(
     Raises:
         ValueError: the palette holds no colours, or more than 256.
     """
-    return _mix(contiguous(linear), matcher_of(palette), np.array(mask, np.float32), parts, strength)
-
-
-@numba.njit(cache=True, nogil=True, parallel=True)
-@no_type_check
-def _mix(linear, matcher, mask, parts, strength):
-    height, width = linear.shape[:2]
-    indices = np.empty((height, width), np.uint8)
-    for y in numba.prange(height):
-        mixture = np.empty(parts, np.uint8)  # by lightness
-        for x in range(width):
-            red, green, blue = 0.0, 0.0, 0.0  # owed
-            rank = mask[y % mask.shape[0], x % mask.shape[1]] * parts
-            ahead = int((rank - int(rank)) * parts)
-            for n in range(-ahead, parts):
-                entry, r, g, b = settle(
-                    matcher, linear[y, x], red, green, blue, False
-                )  # the other way takes twice as long
-                red, green, blue = strength * r, strength * g, strength * b
-                if n < 0:
-                    continue
-                at = n
-                while at > 0 and matcher.oklab[mixture[at - 1], 0] > matcher.oklab[entry, 0]:
-                    mixture[at] = mixture[at - 1]
-                    at -= 1
-                mixture[at] = entry
-            indices[y, x] = mixture[int(rank)]
-    return indices
+    matcher = matcher_of(palette)
+    with _alone:
+        return mix(contiguous(linear), matcher, np.array(mask, np.float32), parts, strength)

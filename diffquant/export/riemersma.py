@@ -11,7 +11,7 @@ import numba
 import numpy as np
 from jaxtyping import Float, Int64, UInt8
 
-from diffquant.export.diffusion import contiguous, matcher_of, settle
+from diffquant.export.matching import contiguous, diffuse_along, matcher_of
 
 FADE = 1 / 16  # weight of the oldest error, of the newest
 
@@ -67,24 +67,4 @@ def riemersma(
     """
     weights = FADE ** (np.arange(memory) / max(memory - 1, 1))
     order = np.ascontiguousarray(hilbert_order(*linear.shape[:2]))
-    return _follow(contiguous(linear), matcher_of(palette), order, strength * weights / weights.sum())
-
-
-@numba.njit(cache=True, nogil=True)
-@no_type_check
-def _follow(linear, matcher, order, weights):
-    memory = len(weights)
-    errors = np.zeros((memory, 3))  # a ring
-    indices = np.empty(linear.shape[:2], np.uint8)
-    for n in range(len(order)):
-        y, x = order[n, 0], order[n, 1]
-        r, g, b = 0.0, 0.0, 0.0
-        for age in range(memory):
-            error = errors[(n - 1 - age) % memory]
-            r += weights[age] * error[0]
-            g += weights[age] * error[1]
-            b += weights[age] * error[2]
-        entry, r, g, b = settle(matcher, linear[y, x], r, g, b, True)
-        indices[y, x] = entry
-        errors[n % memory, 0], errors[n % memory, 1], errors[n % memory, 2] = r, g, b
-    return indices
+    return diffuse_along(contiguous(linear), matcher_of(palette), order, strength * weights / weights.sum())

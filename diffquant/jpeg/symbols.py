@@ -5,6 +5,7 @@ A symbol of AC is `run << 4 | size`: zeros before a level, and the bits of its m
 are not 0, so scans go through `Sizes`: as fast as the picture is simple, and low bits are left out by subtraction.
 """
 
+import math
 from typing import NamedTuple
 
 import numba
@@ -65,11 +66,7 @@ def dummies(geometry: Geometry, component: int) -> int:
 @numba.njit(cache=True, nogil=True)
 def size_of(value):
     """Bits of the magnitude: the size category. T.81, table F.1."""
-    magnitude, bits = abs(value), 0
-    while magnitude:
-        magnitude >>= 1
-        bits += 1
-    return bits
+    return math.frexp(value)[1]
 
 
 @numba.njit(cache=True, nogil=True)

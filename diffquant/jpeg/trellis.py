@@ -1,7 +1,8 @@
 """The levels of a block that cost least in distortion and bits together: dynamic programming over runs and sizes.
 
 Compiled with numba: a block's choice depends on its own symbols, one after another, which suits no vector unit. Arrays
-are `[n 64]`, a block in each row, in zigzag order. Releases the GIL.
+are `[n 64]`, a block in each row, in zigzag order. Releases the GIL. Nothing here is from `diffquant.jpeg.symbols`:
+numba keeps what it has compiled until this file changes, whatever happens to others.
 
 References: Ramchandran and Vetterli, "Rate-distortion optimal fast thresholding with complete JPEG/MPEG decoder
 compatibility" (1994); Crouse and Ramchandran, "Joint thresholding and quantizer selection" (1997). There the distortion
@@ -13,9 +14,14 @@ import math
 import numba
 import numpy as np
 
-from diffquant.jpeg.symbols import LONGEST, size_of
-
 NEVER = 1e30  # a cost
+LONGEST = 0x7FFF  # run of ended blocks
+
+
+@numba.njit(cache=True, nogil=True)
+def size_of(value):
+    """Bits of the magnitude: the size category. T.81, table F.1."""
+    return math.frexp(value)[1]
 
 
 @numba.njit(cache=True, nogil=True)
