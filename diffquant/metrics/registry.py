@@ -13,6 +13,7 @@ from diffquant.metrics.ssimulacra2 import ssimulacra2
 from diffquant.metrics.structure import ms_ssim, ssim
 
 WORKERS = 2  # SciPy's transforms and NumPy's loops release the interpreter lock
+LARGE = 4_000_000  # pixels: from there on a metric takes so much memory that they take turns
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -59,6 +60,7 @@ def measure(reference: Picture, decoded: Picture, names: Iterable[str] | None = 
     unknown = [name for name in chosen if name not in METRICS]
     if unknown:
         raise ValueError(f"names: found {', '.join(unknown)}, expected some of {', '.join(METRICS)}")
-    with concurrent.futures.ThreadPoolExecutor(WORKERS) as pool:
+    workers = 1 if reference.shape[0] * reference.shape[1] > LARGE else WORKERS
+    with concurrent.futures.ThreadPoolExecutor(workers) as pool:
         values = pool.map(lambda name: METRICS[name].function(reference, decoded), chosen)
         return dict(zip(chosen, values, strict=True))
