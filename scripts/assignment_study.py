@@ -11,16 +11,13 @@ after the polish. A step is the fastest chunk's, compiled beforehand, its share 
 timed by itself. Figures of the pictures are of the likeliest entries, and of those after three sweeps of polish.
 """
 
-import concurrent.futures
 import csv
 import dataclasses
 import io
-import multiprocessing
-import resource
 import statistics
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple, NoReturn
 
@@ -28,6 +25,7 @@ import jax
 import jax.numpy as jnp
 from benchmark_rows import markdown
 from benchmarks import completed, status_of
+from processes import apart, peak_mib
 from tyro.conf import Positional, arg
 
 from diffquant.assignment import PixelSoftmax, TopK
@@ -44,7 +42,6 @@ from diffquant.training import fit
 PROG = "assignment_study"
 DITHERS = {"none": Argmax(), "polish": Polish(sweeps=3, detail=0.0)}
 SHOWN = ("oklab_mse_blur", "ssimulacra2", "scielab")
-KIB = 1 if sys.platform == "darwin" else 1024  # bytes in the unit of ru_maxrss
 COSTS = {
     "state_mib": ("state, MiB", 1),
     "peak_mib": ("peak, MiB", 0),
@@ -79,20 +76,16 @@ def row_of(task: Task) -> Row:
         state = sum(array.nbytes for array in snapshot.state.arrays.values())
     fastest = min(chunks[2:])  # the first compiles, and the second what refreshes
     row: Row = {"image": task.source.stem, "k": task.k, "method": task.method}
-    row |= {"state_mib": state / 2**20, "peak_mib": _peak_mib(), "compile_s": chunks[0] - fastest}
+    row |= {"state_mib": state / 2**20, "peak_mib": peak_mib(), "compile_s": chunks[0] - fastest}
     row |= {"step_ms": 1e3 * fastest / task.every, "refresh_ms": 1e3 * _seconds_to_refresh(pipeline, target)}
     shown = {}
     for name, pipeline.dither in DITHERS.items():
         *_, (_, shown[name]) = pipeline.harden(target, tuple(config.losses.values()), key=jax.random.key(1))
-    row["polished_mib"] = _peak_mib()
+    row["polished_mib"] = peak_mib()
     for name, artifact in shown.items():
         measured = measure(picture.srgb8, artifact.decode(), SHOWN)
         row |= {f"{name}_{metric}": value for metric, value in measured.items()}
     return row
-
-
-def _peak_mib() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * KIB / 2**20
 
 
 def _seconds_to_refresh(pipeline: Any, target: jax.Array) -> float:
@@ -105,13 +98,6 @@ def _seconds_to_refresh(pipeline: Any, target: jax.Array) -> float:
         jax.block_until_ready(change[0].assignment.logits[...])
         seconds.append(time.perf_counter() - started)
     return min(seconds)
-
-
-def apart(work: Callable[[Task], Row], task: Task) -> Row:
-    """What `work` makes of a task in a process that does nothing else."""
-    context = multiprocessing.get_context("spawn")
-    with concurrent.futures.ProcessPoolExecutor(1, mp_context=context) as pool:
-        return pool.submit(work, task).result()
 
 
 def _row_apart(task: Task) -> Row:
