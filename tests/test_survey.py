@@ -1,6 +1,5 @@
 """A first pass over a clip: which frames it keeps, where it finds scenes. Clips are made by hand, with known cuts."""
 
-
 import numpy as np
 import pytest
 import scipy.ndimage
