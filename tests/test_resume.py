@@ -73,10 +73,7 @@ def test_from_any_snapshot_follow_the_same_ones_bit_for_bit(tolerance):
 
 
 def test_candidates_that_were_refreshed_are_part_of_the_state():
-    # A palette that soon moves far.
-    quick = dataclasses.replace(
-        CONFIG.pipeline, assignment=TopK(n=2, refresh=True), rate=0.1
-    )  # a palette that soon moves far
+    quick = dataclasses.replace(CONFIG.pipeline, assignment=TopK(n=2, refresh=True), rate=0.1)
     config = dataclasses.replace(CONFIG, pipeline=quick)
     unbroken, states = descent(config.plan(), config=config)
     (name,) = (name for name in states[0].arrays if "candidates" in name)
