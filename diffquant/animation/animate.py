@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Iterator
-from typing import BinaryIO, Literal
+from typing import Literal
 
 import jax.numpy as jnp
 import numpy as np
@@ -10,7 +10,7 @@ from jaxtyping import UInt8
 
 from diffquant import color
 from diffquant.animation.clip import Clip, Frame
-from diffquant.animation.gif import GifWriter
+from diffquant.animation.gif import GifWriter, Sink
 from diffquant.animation.steady import Follower, Steady
 from diffquant.animation.survey import Scene, survey
 from diffquant.palette.histogram import codes_from_colors, colors_from_codes
@@ -59,7 +59,7 @@ class Step:
     places: tuple[int, ...] = ()
 
 
-def animate(clip: Clip, settings: Animation, file: BinaryIO, *, stop: Callable[[], bool] = never) -> Iterator[Step]:
+def animate(clip: Clip, settings: Animation, file: Sink, *, stop: Callable[[], bool] = never) -> Iterator[Step]:
     """Writes `clip` to `file` as an animated GIF. Memory is that of a few frames.
 
     A scene of few colours keeps them exactly. `stop` is asked at every frame: once it says yes, the file is ended.
@@ -92,7 +92,7 @@ def _write(
     palettes: list[UInt8[np.ndarray, "k 3"]],
     total: int,
     loop: int | None,
-    file: BinaryIO,
+    file: Sink,
     stop: Callable[[], bool],
 ) -> Iterator[Step]:
     writer: GifWriter | None = None

@@ -5,7 +5,7 @@ Source: GIF89a specification (CompuServe, 1990); the loop count is Netscape's ap
 
 import struct
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, UInt8
@@ -14,6 +14,14 @@ from diffquant.animation.lzw import compress
 
 KEEP, CLEAR = 1, 2  # what becomes of a frame when its time is over
 LONGEST = 65535  # hundredths of a second
+
+
+@runtime_checkable
+class Sink(Protocol):
+    """What can be written to: an open file, or memory."""
+
+    def write(self, data: bytes, /) -> Any:
+        """Appends the data."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,13 +35,13 @@ class _Pending:
 
 
 class GifWriter:
-    """Writes frames of `width` x `height` to a binary `file`; `close` ends it.
+    """Writes frames of `width` x `height` to a `file`; `close` ends it.
 
     `palette` [k 3], at most 255 colours beside the transparent one, serves all frames that do not bring their own.
     """
 
     def __init__(
-        self, file: BinaryIO, width: int, height: int, palette: UInt8[np.ndarray, "k 3"], *, loop: int | None
+        self, file: Sink, width: int, height: int, palette: UInt8[np.ndarray, "k 3"], *, loop: int | None
     ) -> None:
         self._file = file
         self._global = palette
