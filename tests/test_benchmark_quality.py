@@ -306,7 +306,7 @@ def test_a_bad_picture_is_reported_and_the_others_are_scored(benchmark, finished
 
 
 def interrupted(process):
-    """What it says when it is interrupted: again if need be, for Python drops the first one inside a callback from C."""
+    """What it says when it is interrupted: again if need be, as Python drops one inside a callback from C."""
     for _ in range(3):
         process.send_signal(signal.SIGINT)
         try:
