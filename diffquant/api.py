@@ -16,11 +16,12 @@ from diffquant.animation.clip import Clip, sources_from
 from diffquant.animation.report import ClipReport, report_of_file
 from diffquant.config import Config
 from diffquant.export.files import open_atomically
+from diffquant.export.names import Dither
 from diffquant.image import Color, Metadata, Picture, parse_color, read
 from diffquant.metrics import METRICS
 from diffquant.palette.files import read_palette
 from diffquant.pipelines.goals import AnyGoal, Bytes, Score, UnreachableError
-from diffquant.presets import Dither, Preset, Sampling, Taste, automatic_chroma, jpeg_config, palette_config
+from diffquant.presets import Preset, Sampling, Taste, automatic_chroma, jpeg_config, palette_config
 from diffquant.runner import Result, compress
 
 Source = str | os.PathLike[str] | PIL.Image.Image | np.ndarray
@@ -121,10 +122,8 @@ def animate(
     clip = Clip(sources=sources, fps=fps, width=width, background=_codes(background))
     settings = Animation(colors=colors, palettes=palettes, preset=preset, seed=seed)
     started = time.perf_counter()
-    places: tuple[int, ...] = ()
     with open_atomically(output) as file:
-        for step in write_gif(clip, settings, file):
-            places = step.places or places
+        places = [step.place for step in write_gif(clip, settings, file) if step.place is not None]
     return report_of_file(clip, Path(output), places, time.perf_counter() - started)
 
 

@@ -8,6 +8,7 @@ from diffquant.assignment import Nearest, PixelSoftmax
 from diffquant.config import Config
 from diffquant.export.classical import AnyClassical, ErrorDiffusion, Ordered, Riemersma
 from diffquant.export.dither import AnyDither, Argmax, BlueNoise, Polish, Sample
+from diffquant.export.names import Classical, Dither
 from diffquant.interfaces import Pixels
 from diffquant.jpeg.search import Search
 from diffquant.losses import AnyLoss, BlurError, Butteraugli, ExpectedImageError, Ssimulacra2
@@ -17,11 +18,6 @@ from diffquant.pipelines.jpeg import Jpeg
 from diffquant.pipelines.palette import Palette
 
 Preset = Literal["fast", "balanced", "best"]
-Classical = Literal[
-    *("floyd-steinberg", "sierra-2", "sierra-2-4a", "sierra-3", "burkes", "atkinson", "heckbert"),
-    *("bayer-2", "bayer-4", "bayer-8", "blue-noise-mask", "riemersma"),
-]
-Dither = Literal["none", "sample", "blue-noise", "polish", Classical]
 Taste = Literal["perceptual", "ssimulacra2", "butteraugli", "blur", "psnr"]
 Sampling = Literal["auto", "444", "422", "420"]
 
@@ -53,7 +49,7 @@ def classical(name: Classical, *, serpentine: bool = True, strength: float = 1.0
     """A classical dither by its name."""
     if name == "riemersma":
         return Riemersma(strength=strength)
-    if name in ("bayer-2", "bayer-4", "bayer-8"):
+    if name == "bayer-2" or name == "bayer-4" or name == "bayer-8":
         return Ordered(mask=name, strength=strength)
     if name == "blue-noise-mask":
         return Ordered(mask="blue-noise", strength=strength)
@@ -88,7 +84,7 @@ def palette_config(
         if preset == "best":
             losses["structure"] = Ssimulacra2()
         return Config(pipeline=spec(assignment=Nearest(), dither=POLISHED[preset]), losses=losses, steps=0, seed=seed)
-    if dither in ("none", "sample", "blue-noise"):
+    if dither == "none" or dither == "sample" or dither == "blue-noise":
         hard: dict[str, AnyDither] = {"none": Argmax(), "sample": Sample(), "blue-noise": BlueNoise()}
         pipeline = spec(assignment=PixelSoftmax(), dither=hard[dither])
         return Config(pipeline=pipeline, steps=STEPS[preset], seed=seed)

@@ -11,9 +11,10 @@ import pytest
 import scipy.spatial
 
 from diffquant.color import linear_from_srgb8, oklab_from_linear
-from diffquant.export.classical import Kernel, Mask
+from diffquant.export.classical import Mask
 from diffquant.export.diffusion import KERNELS, diffuse
 from diffquant.export.matching import REACH, SETTLED, matcher_of
+from diffquant.export.names import Kernel
 from diffquant.export.ordered import bayer_mask, dither_ordered, mask_of
 from diffquant.export.riemersma import hilbert_order, riemersma
 

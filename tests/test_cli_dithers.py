@@ -1,4 +1,4 @@
-"""`--dither`: every name that the commands take has its spec, and the classical ones run as a user runs them.
+"""`--dither`: every classical name has its spec, and runs as a user runs it.
 
 Oracle for the files: Pillow.
 """
@@ -15,10 +15,9 @@ from test_cli import assert_one_line, listing, palette_of, photo, pixels
 
 import diffquant
 from diffquant.cli import command
-from diffquant.commands.animate import Animate
-from diffquant.commands.quantize import Quantize
 from diffquant.export.classical import AnyClassical, ErrorDiffusion
-from diffquant.presets import Classical, Dither, classical
+from diffquant.export.names import Classical
+from diffquant.presets import classical
 
 HEIGHT, WIDTH = 24, 40
 CLASSICAL = typing.get_args(Classical)
@@ -80,17 +79,6 @@ def test_a_mistake_is_answered_in_one_line_and_leaves_no_file(folder, options, t
     before = listing(folder)
     assert_one_line(process(folder, "-m", "diffquant", *QUANTIZE, "-o", "out.png", *options), text)
     assert listing(folder) == before
-
-
-@pytest.mark.parametrize(
-    ("spec", "known"),
-    [(Quantize, typing.get_args(Dither)), (Animate, ("steady", *CLASSICAL))],
-    ids=["quantize", "animate"],
-)
-def test_a_command_takes_the_names_that_the_presets_know(spec, known):
-    names = typing.get_args(typing.get_type_hints(spec)["dither"])
-    assert all(isinstance(name, str) for name in names + known)  # nested literals are flat by now
-    assert sorted(names) == sorted(known)
 
 
 @pytest.mark.parametrize("name", CLASSICAL)

@@ -63,7 +63,7 @@ def test_labels_are_the_nearest_entries():
     picture = np.random.default_rng(0).integers(0, 256, (20, 31, 3)).astype(np.uint8)
     palette, points = oklab_from_colors(colors), oklab_from_colors(picture.reshape(-1, 3))
     squares = ((points[:, None] - palette) ** 2).sum(axis=2)
-    found = labels_of(picture, palette)
+    (found,) = labels_of([picture], palette)
     excess = np.sqrt(squares[np.arange(len(points)), found.ravel()]) - np.sqrt(squares.min(axis=1))
     assert excess.max() < 0.03  # 5 bits a channel: half a cube off at most
-    np.testing.assert_array_equal(labels_of(colors[None], palette), [np.arange(4)])
+    np.testing.assert_array_equal(labels_of([colors[None]], palette), [[np.arange(4)]])

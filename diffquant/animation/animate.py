@@ -13,10 +13,12 @@ from diffquant.animation.clip import Clip, Frame
 from diffquant.animation.gif import GifWriter, Sink
 from diffquant.animation.steady import Follower, Steady
 from diffquant.animation.survey import Scene, survey
+from diffquant.export.names import FrameDither
+from diffquant.image import ImageError
 from diffquant.palette.histogram import codes_from_colors, colors_from_codes
 from diffquant.palette.sample import labels_of, sample
 from diffquant.pipelines.palette import Palette
-from diffquant.presets import Classical, Preset, classical, eye, palette_config
+from diffquant.presets import Preset, classical, eye, palette_config
 from diffquant.runner import keys, never
 
 COUNTED = 2_000_000  # pixels whose colours the first palette is made of
@@ -37,7 +39,7 @@ class Animation:
     colors: int = 256
     palettes: Literal["clip", "scene"] = "clip"
     preset: Preset = "balanced"
-    dither: Literal["steady", Classical] = "steady"
+    dither: FrameDither = "steady"
     steady: Steady = Steady()
     loop: int | Literal["keep"] | None = "keep"
     seed: int = 0
@@ -52,11 +54,11 @@ class Animation:
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Step:
     """How far a clip is: what is being done, the share of it (of a guess, where the number of frames is unknown), and
-    which frame of the file shows each frame of the clip that is done."""
+    after each frame of the clip, which frame of the file shows it."""
 
     name: Literal["survey", "palette", "frames"]
     share: float
-    places: tuple[int, ...] = ()
+    place: int | None = None
 
 
 def animate(clip: Clip, settings: Animation, file: Sink, *, stop: Callable[[], bool] = never) -> Iterator[Step]:
@@ -96,7 +98,6 @@ def _write(
     stop: Callable[[], bool],
 ) -> Iterator[Step]:
     writer: GifWriter | None = None
-    places: list[int] = []
     current = -1
     for number, frame in enumerate(clip.frames()):
         if number == total:  # the survey was cut short
@@ -104,14 +105,14 @@ def _write(
         h, w = frame.srgb8.shape[:2]
         if writer is None:
             if max(h, w) > 65535:
-                raise ValueError(f"{clip.name}: found {w}x{h} pixels, expected at most 65535 a side, as a GIF has")
+                raise ImageError(clip.name, f"found {w}x{h} pixels", "at most 65535 a side, as a GIF has")
             writer = GifWriter(file, w, h, palettes[0], loop=loop)
         if current + 1 < len(scenes) and number == scenes[current + 1].start:
             current += 1
             choose = _chooser(scenes[current], palettes[current], settings)
         indices = choose(frame, number)
-        places.append(writer.add(indices, frame.delay, opaque=frame.opaque, palette=palettes[current]))
-        yield Step(name="frames", share=(number + 1) / total, places=tuple(places))
+        place = writer.add(indices, frame.delay, opaque=frame.opaque, palette=palettes[current])
+        yield Step(name="frames", share=(number + 1) / total, place=place)
         if stop():
             break
     assert writer is not None  # a clip has frames
@@ -130,7 +131,7 @@ def _palette(scene: Scene, settings: Animation) -> UInt8[np.ndarray, "k 3"]:
     step = -(-sum(sample.size for sample in scene.samples) // (3 * COUNTED))
     colors = np.concatenate([sample.reshape(-1, 3)[::step] for sample in scene.samples])[None]
     start = spec.start(colors)
-    blocks = sample([labels_of(picture, start) for picture in scene.samples], len(start), MOSAIC)
+    blocks = sample(labels_of(scene.samples, start), len(start), MOSAIC)
     mosaic = np.concatenate([block.of(np.moveaxis(scene.samples[block.picture], -1, 0)) for block in blocks], axis=1)
     target = jnp.asarray(color.linear_from_srgb8(mosaic))
     pipeline = spec.build_from(start, target)

@@ -40,7 +40,7 @@ class Judge:
         self._names = names
         self._sums = dict.fromkeys(names, 0.0)
         self._last: tuple[UInt8[np.ndarray, "h w 3"], Float[np.ndarray, "3 h w"]] | None = None
-        self._flicker, self._still, self._changed, self._count = 0.0, 0, 0.0, 0
+        self._flicker, self._still, self._count = 0.0, 0, 0
 
     def add(
         self,

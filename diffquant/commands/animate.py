@@ -13,6 +13,7 @@ from diffquant.animation.clip import Clip, sources_from
 from diffquant.arguments import check_seed, color_from
 from diffquant.console import INTERRUPTED, UsageError, interruptible, progress, rows, use_compilation_cache
 from diffquant.export.files import open_atomically
+from diffquant.export.names import FrameDither
 
 if TYPE_CHECKING:
     from diffquant.animation.animate import Animation
@@ -33,11 +34,7 @@ class Animate:
     """One palette for the whole clip, or one for each scene."""
     preset: Literal["fast", "balanced", "best"] = "balanced"
     """Time against quality."""
-    dither: Literal[
-        "steady",
-        *("floyd-steinberg", "sierra-2", "sierra-2-4a", "sierra-3", "burkes", "atkinson", "heckbert"),
-        *("bayer-2", "bayer-4", "bayer-8", "blue-noise-mask", "riemersma"),
-    ] = "steady"
+    dither: FrameDither = "steady"
     """From frame to frame so that nothing flickers, or a classical dither of each frame by itself."""
     price: float | None = None
     """What a pixel pays for changing, in squared OkLab distance: more makes smaller files, that follow less closely."""
@@ -107,12 +104,13 @@ class Animate:
         from diffquant.report import to_json
 
         started = time.perf_counter()
-        places: tuple[int, ...] = ()
+        places: list[int] = []
         with progress(clip.name) as show, interruptible() as interrupted:
             with open_atomically(self.output) as file:
                 for step in animate(clip, settings, file, stop=lambda: bool(interrupted)):
                     show(step.name, step.share)
-                    places = step.places or places
+                    if step.place is not None:
+                        places.append(step.place)
             elapsed = time.perf_counter() - started
             report = report_of_file(clip, self.output, places, elapsed, show)
         if self.json:

@@ -9,6 +9,7 @@ from tyro.conf import Positional, arg
 
 from diffquant.arguments import check_seed, color_from, colors_from
 from diffquant.console import UsageError, batch, jobs_of, run
+from diffquant.export.names import Dither
 from diffquant.image import Picture, read
 
 if TYPE_CHECKING:
@@ -27,11 +28,7 @@ class Quantize:
     """Size of the palette, 1 to 256."""
     preset: Literal["fast", "balanced", "best"] = "balanced"
     """Time against quality."""
-    dither: Literal[
-        *("none", "sample", "blue-noise", "polish"),
-        *("floyd-steinberg", "sierra-2", "sierra-2-4a", "sierra-3", "burkes", "atkinson", "heckbert"),
-        *("bayer-2", "bayer-4", "bayer-8", "blue-noise-mask", "riemersma"),
-    ] = "polish"
+    dither: Dither = "polish"
     """How choices are made hard: the likeliest colour, by chance, by a blue-noise mask, or by exact descent; or in one
     pass by a classical dither, for comparison."""
     strength: float = 1.0

@@ -12,13 +12,13 @@ import numpy as np
 from jaxtyping import Float, Int, UInt8
 
 from diffquant import color
+from diffquant.export.names import Kernel
 from diffquant.interfaces import Image
 from diffquant.losses.base import Loss
 from diffquant.palette.learned import LearnedPalette
 
 Choice = tuple[float, Float[np.ndarray, "k 3"], Int[np.ndarray, "h w"]]
 Indices = UInt8[np.ndarray, "h w"]
-Kernel = Literal["floyd-steinberg", "sierra-2", "sierra-2-4a", "sierra-3", "burkes", "atkinson", "heckbert"]
 Mask = Literal["bayer-2", "bayer-4", "bayer-8", "blue-noise"]
 
 

@@ -18,6 +18,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from diffquant import color
+from diffquant.export.conjugate import Conjugate, advance, begin, preconditioner
 from diffquant.export.lattice import LATTICE, Grid, bands_of, gather, spread
 from diffquant.interfaces import Image, Scalar
 from diffquant.losses.blur import BlurError
@@ -201,27 +202,17 @@ def newton_step(
         light = slope(_picture(direction, index), problem, eye, grid)
         return by_entry(light, index, len(direction)) * free[:, None]
 
-    own = by_entry(grid.join(problem.curvature) + problem.local, index, len(pull))
-    blocks = jnp.stack([own[:, [0, 1, 2]], own[:, [1, 3, 4]], own[:, [2, 4, 5]]], axis=1)
-    scale = jnp.maximum(jnp.trace(blocks, axis1=1, axis2=2), 1e-12)
-    inverse = jnp.linalg.inv(blocks + 1e-3 * scale[:, None, None] * jnp.eye(3)[None])
+    inverse = preconditioner(by_entry(curvature(problem, grid), index, len(pull)))
 
-    def precondition(residual: Float[Array, "k 3"]) -> Float[Array, "k 3"]:
-        return jnp.einsum("kij,kj->ki", inverse, residual)
+    def step(_: Any, search: Conjugate) -> Conjugate:
+        return advance(search, bent(search.direction), inverse)
 
-    def step(_: Any, state: tuple[Array, ...]) -> tuple[Array, ...]:
-        move, residual, direction, power = state
-        image = bent(direction)
-        length = power / jnp.maximum(jnp.vdot(direction, image), 1e-30)
-        residual = residual - length * image
-        conditioned = precondition(residual)
-        remaining = jnp.vdot(residual, conditioned)
-        turned = conditioned + remaining / jnp.maximum(power, 1e-30) * direction
-        return move + length * direction, residual, turned, remaining
+    return jax.lax.fori_loop(0, steps, step, begin(pull, inverse)).move
 
-    conditioned = precondition(pull)
-    start = (jnp.zeros_like(pull), pull, conditioned, jnp.vdot(pull, conditioned))
-    return jax.lax.fori_loop(0, steps, step, start)[0]
+
+def curvature(problem: Quadratic, grid: Grid) -> Float[Array, "6 h w"]:
+    """Each pixel's own: what a unit change of its light costs, alone."""
+    return grid.join(problem.curvature) + problem.local
 
 
 def by_entry(planes: Float[Array, "c h w"], index: Int[Array, "h w"], entries: int) -> Float[Array, "k c"]:

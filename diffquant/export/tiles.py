@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Integer
 
-from diffquant.export import polish
+from diffquant.export import conjugate, polish
 from diffquant.export.lattice import LATTICE, Grid
 from diffquant.interfaces import Image
 from diffquant.losses.blur import BlurError
@@ -124,34 +124,32 @@ def refit(
     size, tiles = windows(h, w, side, halo_of(eye))
     grid = polish.grid_of((3, *size), eye)
 
-    def total(direction: Float[np.ndarray, "k 3"] | None) -> tuple[Float[np.ndarray, "k 3"], Float[np.ndarray, "k 6"]]:
+    def total(direction: Float[Array, "k 3"] | None) -> tuple[Float[np.ndarray, "k 3"], Float[np.ndarray, "k 6"]]:
         """Half the slope of Q, or of its change along a direction, by entry; and each pixel's own curvature."""
         sums = [np.zeros((len(palette), 3)), np.zeros((len(palette), 6))]
         for tile in tiles:
             here, own = _place(tile, size)
             window = jax.lax.dynamic_slice(target, (0, tile.top, tile.left), (3, *size))
-            along = palette if direction is None else jnp.asarray(direction, jnp.float32)
+            along = palette if direction is None else direction
             parts = _bend(index[here], first[here], window, palette, along, own, direction is None, eye, grid)
             for sum_, part in zip(sums, parts, strict=True):
                 sum_ += np.asarray(part)
-        return sums[0] * free[:, None], sums[1]
+        return (sums[0] * free[:, None]).astype(np.float32), sums[1].astype(np.float32)
 
     slope, own = total(None)
-    blocks = np.stack([own[:, [0, 1, 2]], own[:, [1, 3, 4]], own[:, [2, 4, 5]]], axis=1)
-    scale = np.maximum(np.trace(blocks, axis1=1, axis2=2), 1e-12)
-    inverse = np.linalg.inv(blocks + 1e-3 * scale[:, None, None] * np.eye(3))
-    residual = -slope
-    move = np.zeros_like(slope)
-    direction = conditioned = np.einsum("kij,kj->ki", inverse, residual)
-    power = float(np.vdot(residual, conditioned))
+    inverse = _preconditioner(own)
+    search = _begin(-slope, inverse)
     for _ in range(steps):
-        image, _own = total(direction)
-        length = power / max(float(np.vdot(direction, image)), 1e-30)
-        move, residual = move + length * direction, residual - length * image
-        conditioned = np.einsum("kij,kj->ki", inverse, residual)
-        before, power = power, float(np.vdot(residual, conditioned))
-        direction = conditioned + power / max(before, 1e-30) * direction
-    return jnp.clip(palette + jnp.asarray(move, jnp.float32), 0.0, 1.0)
+        bent, _own = total(search.direction)
+        search = _advance(search, bent, inverse)
+    return jnp.clip(palette + search.move, 0.0, 1.0)
+
+
+_preconditioner, _begin, _advance = (
+    jax.jit(conjugate.preconditioner),
+    jax.jit(conjugate.begin),
+    jax.jit(conjugate.advance),
+)
 
 
 def _place(tile: Tile, size: tuple[int, int]) -> tuple[tuple[slice, slice], Bool[np.ndarray, "h w"]]:
@@ -176,5 +174,5 @@ def _bend(
     problem = polish.quadratic(target, jnp.moveaxis(palette[first], -1, 0), eye, grid)
     picture = jnp.moveaxis(direction[index], -1, 0) - jnp.where(from_target, target, 0.0)
     slope = polish.slope(picture, problem, eye, grid) * own[None]
-    curvature = (grid.join(problem.curvature) + problem.local) * own[None]
+    curvature = polish.curvature(problem, grid) * own[None]
     return polish.by_entry(slope, index, len(palette)), polish.by_entry(curvature, index, len(palette))

@@ -1,7 +1,7 @@
 """The colours of a picture and how often each occurs: all that choosing a palette looks at."""
 
 import numpy as np
-from jaxtyping import Float, Float64, UInt8, UInt32
+from jaxtyping import Float, Float64, Int32, Integer, UInt8, UInt32
 
 from diffquant.color import LINEAR_OF_CODE, oklab_from_linear
 
@@ -26,6 +26,18 @@ def histogram(pixels: UInt8[np.ndarray, "h w 3"]) -> tuple[UInt8[np.ndarray, "n 
 def oklab_from_colors(colors: UInt8[np.ndarray, "n 3"]) -> Float64[np.ndarray, "n 3"]:
     """OkLab of a list of sRGB colours."""
     return np.ascontiguousarray(oklab_from_linear(LINEAR_OF_CODE[colors.T]).T)
+
+
+def cubes_of(pixels: UInt8[np.ndarray, "h w 3"], bits: int) -> Int32[np.ndarray, "h w"]:
+    """Which cube of codes each pixel lies in, by the first `bits` of each channel."""
+    red, green, blue = np.moveaxis(pixels >> 8 - bits, -1, 0).astype(np.int32)
+    return red << 2 * bits | green << bits | blue
+
+
+def oklab_of_cubes(cubes: Integer[np.ndarray, " n"], bits: int) -> Float64[np.ndarray, "n 3"]:
+    """OkLab of their middles."""
+    parts = np.stack([cubes >> 2 * bits, cubes >> bits, cubes], axis=1) & (1 << bits) - 1
+    return oklab_from_colors(((parts << 8 - bits) + (1 << 7 - bits)).astype(np.uint8))
 
 
 def collapse(

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float, Float64, Int, Integer, Shaped, UInt8
+from jaxtyping import Bool, Float, Float64, Integer, Shaped, UInt8
 
-from diffquant.palette.histogram import oklab_from_colors
+from diffquant.palette.histogram import cubes_of, oklab_of_cubes
 from diffquant.palette.kmeans import Cloud
 
 BLOCK = 64  # pixels of a side
@@ -43,10 +43,12 @@ def sample(labels: Sequence[Labels], k: int, pixels: int) -> list[Block]:
     return [blocks[i] for i in np.flatnonzero(_cover(np.array(counts, np.float64), wanted))]
 
 
-def labels_of(picture: UInt8[np.ndarray, "h w 3"], palette: Float[np.ndarray, "k 3"]) -> Labels:
+def labels_of(pictures: Sequence[UInt8[np.ndarray, "h w 3"]], palette: Float[np.ndarray, "k 3"]) -> list[Labels]:
     """The entry of `palette`, in OkLab, that is nearest to each pixel, as far as `BITS` bits tell colours apart."""
-    red, green, blue = np.moveaxis(picture >> 8 - BITS, -1, 0).astype(np.int32)
-    return _lookup(palette)[red << 2 * BITS | green << BITS | blue]
+    points = oklab_of_cubes(np.arange(1 << 3 * BITS), BITS)
+    cloud = Cloud(points, np.ones(len(points)))
+    entries, _ = cloud.nearest(np.asarray(palette, np.float64) - cloud.origin)
+    return [entries[cubes_of(picture, BITS)] for picture in pictures]
 
 
 def _starts(size: int, side: int) -> list[int]:
@@ -68,12 +70,3 @@ def _cover(counts: Float64[np.ndarray, "b k"], wanted: int) -> Bool[np.ndarray, 
         taken[best] = True
         left -= counts[best]
     return taken
-
-
-def _lookup(palette: Float[np.ndarray, "k 3"]) -> Int[np.ndarray, " n"]:
-    """The entry nearest to the middle of each cube."""
-    codes = np.arange(1 << 3 * BITS)
-    parts = np.stack([codes >> 2 * BITS, codes >> BITS, codes], axis=1) & (1 << BITS) - 1
-    points = oklab_from_colors(((parts << 8 - BITS) + (1 << 7 - BITS)).astype(np.uint8))
-    cloud = Cloud(points, np.ones(len(points)))
-    return cloud.nearest(np.asarray(palette, np.float64) - cloud.origin)[0]
