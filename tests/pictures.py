@@ -1,4 +1,4 @@
-"""Pictures that the tests of metrics and of losses share, and how a loss sees one that is certain."""
+"""Pictures that tests share, and how a loss sees one that is certain."""
 
 import json
 from pathlib import Path
@@ -17,6 +17,21 @@ PAIRS = json.loads((GOLDEN / "golden.json").read_text())["pairs"]
 
 def read(name):
     return np.asarray(Image.open(GOLDEN / name).convert("RGB"))
+
+
+def photo(seed=0, h=24, w=37):
+    """Smooth colours with a little noise: a few hundred unique ones."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[:h, :w] / 40
+    waves = np.stack([np.sin(3 * x + y), np.cos(4 * y), np.sin(2 * x - 3 * y)], axis=-1)
+    return np.clip(128 + 80 * waves + rng.normal(0, 6, (h, w, 3)), 0, 255).astype(np.uint8)
+
+
+def save_ramps(path, seed):
+    """A tiny picture: red grows to the right, green downwards, and blue is noise."""
+    y, x = np.mgrid[:10, :17]
+    noise = np.random.default_rng(seed).integers(0, 40, (10, 17))
+    Image.fromarray(np.stack([13 * x, 20 * y, 90 + noise], -1).astype(np.uint8)).save(path)
 
 
 def alike(seed, h, w):

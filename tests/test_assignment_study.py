@@ -1,49 +1,39 @@
 """`scripts/assignment_study.py`: what it writes, and how it fails."""
 
-import csv
+import functools
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
-
-SCRIPTS = Path(__file__).parents[1] / "scripts"
+from pictures import save_ramps
+from rows import read_rows
 
 
 @pytest.fixture
-def study(monkeypatch, tmp_path):
+def study(load_script, monkeypatch, tmp_path):
     """The script as a module that starts no processes, in a folder of its own."""
-    monkeypatch.syspath_prepend(str(SCRIPTS))
-    import assignment_study
-
-    monkeypatch.setattr(assignment_study, "apart", lambda work, task: work(task))
+    study = load_script("assignment_study")
+    monkeypatch.setattr(study, "apart", lambda work, task: work(task))
     monkeypatch.chdir(tmp_path)
-    return assignment_study
+    return study
 
 
-def status(study, *arguments):
-    with pytest.raises(SystemExit) as stop:
-        study.main([*map(str, arguments)])
-    return stop.value.code
+@pytest.fixture
+def run(study, outcome):
+    """Runs it: exit status, stdout, stderr."""
+    return functools.partial(outcome, study.main)
 
 
-def photo(path, seed):
-    y, x = np.mgrid[:10, :17]
-    noise = np.random.default_rng(seed).integers(0, 40, (10, 17))
-    Image.fromarray(np.stack([13 * x, 20 * y, 90 + noise], -1).astype(np.uint8)).save(path)
-
-
-def test_it_writes_a_row_for_each_assignment_and_their_means(study, monkeypatch, capsys):
+def test_it_writes_a_row_for_each_assignment_and_their_means(study, run, monkeypatch):
     monkeypatch.setattr(study, "DITHERS", {"none": study.Argmax()})  # compiles less
-    photo("a.png", 1)
-    photo("b.png", 2)
+    save_ramps("a.png", 1)
+    save_ramps("b.png", 2)
     arguments = ["a.png", "b.png", "-n", 6, "--candidates", 2, "--steps", 3, "--every", 1, "--out", "out"]
-    assert status(study, *arguments) == 0
-    with open("out/results.csv", newline="") as file:
-        rows = list(csv.DictReader(file))
+    status, table, _ = run(*arguments)
+    assert status == 0
+    rows = read_rows("out/results.csv")
     methods = ["dense", "top 2", "top 2, refreshed"]
     assert [(row["image"], row["method"]) for row in rows] == [(image, method) for image in "ab" for method in methods]
-    table = capsys.readouterr().out
     assert Path("out/tables.md").read_text() == table
     figures = [float(row["none_ssimulacra2"]) for row in rows if row["method"] == "top 2"]
     (line,) = (line for line in table.splitlines() if line.startswith("| top 2 |"))
@@ -64,11 +54,11 @@ def test_it_writes_a_row_for_each_assignment_and_their_means(study, monkeypatch,
         (["text.png"], "text.png"),
     ],
 )
-def test_bad_input_gets_one_line_and_status_2(study, capsys, arguments, said):
-    photo("a.png", 1)
+def test_bad_input_gets_one_line_and_status_2(run, arguments, said):
+    save_ramps("a.png", 1)
     Path("text.png").write_text("no picture")
-    assert status(study, *arguments) == 2
-    error = capsys.readouterr().err
+    status, _, error = run(*arguments)
+    assert status == 2
     assert said in error
     assert len(error.splitlines()) == 1
     assert not Path("runs").exists()

@@ -3,17 +3,17 @@
 Oracles: Pillow and NumPy on the files that it keeps. Clips have few colours: ours keeps them, and takes no time.
 """
 
-import csv
+import functools
 from pathlib import Path
 
 import numpy as np
 import pytest
+from clips import movie
 from PIL import Image, ImageSequence
-from test_clip import movie
+from rows import read_rows
 
 from diffquant.metrics import METRICS
 
-SCRIPTS = Path(__file__).parents[1] / "scripts"
 HEIGHT, WIDTH, FRAMES = 24, 40, 5
 OURS, FFMPEG = "diffquant-balanced", "ffmpeg-sierra2_4a"
 METHODS = ("--methods", OURS, FFMPEG)
@@ -39,31 +39,23 @@ def folder(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def script(monkeypatch):
+def script(load_script, monkeypatch):
     """The script as a module, with no compilations kept."""
-    monkeypatch.syspath_prepend(str(SCRIPTS))
-    import animation_runs
-    import benchmark_animation
-
+    animation_runs = load_script("animation_runs")
     monkeypatch.setattr(animation_runs, "use_compilation_cache", lambda: None)
     monkeypatch.setenv("PATH", "")
     animation_runs.excerpt.cache_clear()
-    return benchmark_animation
+    return load_script("benchmark_animation")
 
 
 @pytest.fixture
-def benchmark(script, folder, capsys):
-    def run(*arguments):
-        with pytest.raises(SystemExit) as stop:
-            script.main([str(argument) for argument in arguments])
-        return stop.value.code, *capsys.readouterr()
-
-    return run
+def benchmark(script, folder, outcome):
+    """Runs it in the folder: exit status, stdout, stderr."""
+    return functools.partial(outcome, script.main)
 
 
 def rows_of(path="out/results.csv"):
-    with open(path, newline="") as file:
-        return {(row["clip"], row["method"], int(row["k"])): row for row in csv.DictReader(file)}
+    return {(row["clip"], row["method"], int(row["k"])): row for row in read_rows(path)}
 
 
 def played(path, times):

@@ -3,8 +3,8 @@
 Our encoder is replaced by Pillow's. Oracles: NumPy on the files that are kept, and what Pillow says of them.
 """
 
-import csv
 import dataclasses
+import functools
 import io
 import os
 import subprocess
@@ -15,6 +15,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from PIL import Image
+from rows import read_rows, write_rows
 
 from diffquant import metrics, presets, runner
 
@@ -80,41 +81,27 @@ def mean_error(reference, decoded):
 
 
 @pytest.fixture
-def script(monkeypatch):
+def script(load_script, monkeypatch):
     """The script as a module, without the user's compilations, an error that is quickly measured, empty drawings."""
-    monkeypatch.syspath_prepend(str(SCRIPTS))
-    import benchmark_jpeg
-    import jpeg_plots
-    import jpeg_runs
-
-    monkeypatch.setattr(jpeg_runs, "use_compilation_cache", lambda: None)
-    monkeypatch.setattr(jpeg_plots, "draw", lambda lines, headline: b"")  # true ones take longer than all else
+    script = load_script("benchmark_jpeg")
+    monkeypatch.setattr(load_script("jpeg_runs"), "use_compilation_cache", lambda: None)
+    monkeypatch.setattr(
+        load_script("jpeg_plots"), "draw", lambda lines, headline: b""
+    )  # true ones take longer than all else
     quick = dataclasses.replace(metrics.METRICS["butteraugli_3norm"], function=mean_error)
     monkeypatch.setitem(metrics.METRICS, "butteraugli_3norm", quick)
-    return benchmark_jpeg
+    return script
 
 
 @pytest.fixture
-def run(folder, encoded, script, capsys):
+def run(folder, encoded, script, outcome):
     """Runs it in the folder, in this process: exit status, stdout, stderr."""
 
-    def run(*arguments):
-        with pytest.raises(SystemExit) as stop:
-            script.main([*map(str, ("--images", "images", "--out", "out", *arguments))])
-        return stop.value.code, *capsys.readouterr()
-
-    return run
-
-
-def write(path, header, *rows):
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    with Path(path).open("w", newline="") as file:
-        csv.writer(file).writerows([header, *rows])
+    return functools.partial(outcome, script.main, "--images", "images", "--out", "out")
 
 
 def rows_of(path):
-    with Path(path).open(newline="") as file:
-        return {(row["encoder"], row["image"], row["setting"]): row for row in csv.DictReader(file)}
+    return {(row["encoder"], row["image"], row["setting"]): row for row in read_rows(path)}
 
 
 def pixels(path):
@@ -156,7 +143,7 @@ def test_rows_are_right_and_nothing_is_done_twice(run, encoded):
 
     encoded.clear()
     without = [[v for k, v in row.items() if k != "psnr"] for row in rows.values()]
-    write(results, [name for name in COLUMNS if name != "psnr"], *without)
+    write_rows(results, [name for name in COLUMNS if name != "psnr"], *without)
     assert run("--preset", "fast", "best", "--quality", 40, 62.5) == (0, out, "")
     assert encoded == []  # the kept files are measured
     assert rows_of(results) == rows
@@ -193,7 +180,7 @@ def test_nothing_is_taken_from_the_csv_of_an_encoder_that_is_measured_here(run):
     for quality in (20, 80):
         Path(f"files/peer_a_{quality}.jpg").write_bytes(jpeg(Image.fromarray(pixels("images/a.png")), quality))
     absurd = [["peer", "a", setting, 30, 0.9, 60, 2, 1] for setting in (20, 50, 80)]
-    write("peers.csv", [*COLUMNS[:-1]], *absurd)
+    write_rows("peers.csv", [*COLUMNS[:-1]], *absurd)
     status, out, _ = run("--preset", "--peer-files", "files", "--peers", "peers.csv", "--compare", "peer")
     assert status == 0
     sizes = [f"{Path(f'files/peer_a_{quality}.jpg').stat().st_size:,}" for quality in (20, 80)]
@@ -287,11 +274,11 @@ def nothing():
 
 
 def peers(header, *rows):
-    return lambda: write("peers.csv", header, *rows)
+    return lambda: write_rows("peers.csv", header, *rows)
 
 
 def results_of_something_else():
-    write("out/results.csv", ["name", "age"], ["x", 3])
+    write_rows("out/results.csv", ["name", "age"], ["x", 3])
 
 
 def two_of_one_name():

@@ -1,5 +1,6 @@
 """`scripts/benchmark_speed.py`: what it compares, what it writes, and how it fails."""
 
+import functools
 import itertools
 import json
 from pathlib import Path
@@ -10,38 +11,33 @@ import pytest
 from diffquant.config import Config
 from diffquant.losses import BlurError
 
-SCRIPTS = Path(__file__).parents[1] / "scripts"
 EYE = BlurError(sigmas=(1.0,), weights=(1.0,))  # compiles in a third of the time
 
 
 @pytest.fixture
-def script(monkeypatch, tmp_path):
+def script(load_script, monkeypatch, tmp_path):
     """The script as a module that starts no processes, compiles and moves little, in a folder of its own."""
-    monkeypatch.syspath_prepend(str(SCRIPTS))
-    import benchmark_speed
-    import speed_runs
-
-    monkeypatch.setattr(benchmark_speed, "apart", lambda work, task: work(task))
+    script, speed_runs = load_script("benchmark_speed"), load_script("speed_runs")
+    monkeypatch.setattr(script, "apart", lambda work, task: work(task))
     monkeypatch.setattr(speed_runs, "TRIAD", 1 << 12)
     monkeypatch.setattr(speed_runs, "LOSS", EYE)
     monkeypatch.setattr(speed_runs, "palette_config", lambda colors: Config(losses={"eye": EYE}))
     monkeypatch.chdir(tmp_path)
-    return benchmark_speed
+    return script
 
 
 @pytest.fixture
-def runs(monkeypatch, script):
+def runs(script, load_script, monkeypatch):
     """What it measures, with a chunk for each step."""
-    import speed_runs
+    runs = load_script("speed_runs")
+    monkeypatch.setattr(runs, "CHUNK", 1)
+    return runs
 
-    monkeypatch.setattr(speed_runs, "CHUNK", 1)
-    return speed_runs
 
-
-def status(script, *arguments):
-    with pytest.raises(SystemExit) as stop:
-        script.main([*map(str, arguments)])
-    return stop.value.code
+@pytest.fixture
+def run(script, outcome):
+    """Runs it: exit status, stdout, stderr."""
+    return functools.partial(outcome, script.main)
 
 
 def test_the_yardstick_descends_as_this_project_does(runs):
@@ -86,9 +82,9 @@ def test_a_sweep_is_what_more_sweeps_take_longer(runs, monkeypatch):
     assert runs.seconds_a_sweep(runs.Task(21, 16, 5, "polish", 4)) == 3
 
 
-def test_it_measures_what_it_says(script):
+def test_it_measures_what_it_says(run):
     arguments = ["--sizes", "21x16", "-n", 4, "--assignments", "plain", "top-8", "--steps", 20, "--sweeps", 1]
-    assert status(script, *arguments, "-o", "out") == 0
+    assert run(*arguments, "-o", "out")[0] == 0
     rows = json.loads(Path("out/results.json").read_text())["rows"]
     assert [(row["size"], row["k"], row["work"]) for row in rows] == [
         ("21x16", 4, w) for w in ("plain", "top-8", "polish")
@@ -97,7 +93,7 @@ def test_it_measures_what_it_says(script):
     assert all(row["compile_s"] > 0 and row["bandwidth_share"] > 0 for row in rows[:2])
 
 
-def test_of_several_rounds_the_fastest_is_shown(script, monkeypatch, capsys):
+def test_of_several_rounds_the_fastest_is_shown(script, run, monkeypatch):
     times = {"plain": [8.0, 6.0], "dense": [2.0, 4.0], "polish": [7.0, 5.0]}
 
     def row_of(task):
@@ -108,9 +104,9 @@ def test_of_several_rounds_the_fastest_is_shown(script, monkeypatch, capsys):
     monkeypatch.setattr(script, "apart", lambda work, task: [work(task), seen.append(task.work)][0])
     monkeypatch.setattr(script, "row_of", row_of)
     arguments = ["--sizes", "21x16", "-n", 4, "--assignments", "plain", "dense", "--rounds", 2, "-o", "out"]
-    assert status(script, *arguments) == 0
+    status, shown, _ = run(*arguments)
+    assert status == 0
     assert seen == ["plain", "dense", "polish"] * 2
-    shown = capsys.readouterr().out
     assert Path("out/tables.md").read_text() == shown
     rows = [line.strip("| ").split(" | ") for line in shown.splitlines()]
     labels = rows[0]
@@ -122,15 +118,15 @@ def test_of_several_rounds_the_fastest_is_shown(script, monkeypatch, capsys):
     ]
 
 
-def test_a_case_that_fails_is_reported_and_the_others_are_kept(script, monkeypatch, capsys):
+def test_a_case_that_fails_is_reported_and_the_others_are_kept(script, run, monkeypatch):
     def row_of(task):
         row = {"size": "21x16", "k": 4, "work": task.work, "device": "cpu", "cores": 2, "step_ms": 1.5}
         return "21x16, 4 colours, plain: out of memory" if task.work == "plain" else row
 
     monkeypatch.setattr(script, "row_of", row_of)
-    assert status(script, "--sizes", "21x16", "-n", 4, "-o", "out") == 2
-    captured = capsys.readouterr()
-    assert captured.err == "benchmark_speed: 21x16, 4 colours, plain: out of memory\n"
+    status, _, error = run("--sizes", "21x16", "-n", 4, "-o", "out")
+    assert status == 2
+    assert error == "benchmark_speed: 21x16, 4 colours, plain: out of memory\n"
     rows = json.loads(Path("out/results.json").read_text())["rows"]
     assert [row["work"] for row in rows] == ["dense", "top-8", "polish"]
 
@@ -154,9 +150,9 @@ def test_its_pictures_have_more_colors_than_palettes(runs):
         (["--assignments", "sparse"], "sparse"),
     ],
 )
-def test_bad_input_gets_one_line_and_status_2(script, capsys, arguments, said):
-    assert status(script, *arguments) == 2
-    error = capsys.readouterr().err
+def test_bad_input_gets_one_line_and_status_2(run, arguments, said):
+    status, _, error = run(*arguments)
+    assert status == 2
     assert said in error
     assert len(error.splitlines()) == 1
     assert not Path("runs").exists()

@@ -13,8 +13,8 @@ import types
 import numpy as np
 import pytest
 import scipy.ndimage
+from clips import movie
 from PIL import Image, ImageSequence
-from test_clip import movie
 
 import diffquant.animation.animate
 import diffquant.console

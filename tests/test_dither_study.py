@@ -1,47 +1,38 @@
 """`scripts/dither_study.py`: what it writes, and how it fails."""
 
-import csv
+import functools
 from pathlib import Path
 
 import numpy as np
 import pytest
+from pictures import save_ramps
 from PIL import Image
-
-SCRIPTS = Path(__file__).parents[1] / "scripts"
+from rows import read_rows
 
 
 @pytest.fixture
-def study(monkeypatch, tmp_path):
+def study(load_script, monkeypatch, tmp_path):
     """The script as a module that leaves the process's compilation cache alone, in a folder of its own."""
-    monkeypatch.syspath_prepend(str(SCRIPTS))
-    import dither_study
-
-    monkeypatch.setattr(dither_study, "use_compilation_cache", lambda: None)
+    study = load_script("dither_study")
+    monkeypatch.setattr(study, "use_compilation_cache", lambda: None)
     monkeypatch.chdir(tmp_path)
-    return dither_study
+    return study
 
 
-def status(study, *arguments):
-    with pytest.raises(SystemExit) as stop:
-        study.main([*map(str, arguments)])
-    return stop.value.code
+@pytest.fixture
+def run(study, outcome):
+    """Runs it: exit status, stdout, stderr."""
+    return functools.partial(outcome, study.main)
 
 
-def photo(path, seed):
-    y, x = np.mgrid[:10, :17]
-    noise = np.random.default_rng(seed).integers(0, 40, (10, 17))
-    Image.fromarray(np.stack([13 * x, 20 * y, 90 + noise], -1).astype(np.uint8)).save(path)
-
-
-def test_it_writes_rows_means_and_a_sheet(study, monkeypatch, capsys):
+def test_it_writes_rows_means_and_a_sheet(study, run, monkeypatch):
     monkeypatch.setattr(study, "OURS", ())  # compiles nothing
-    photo("a.png", 1)
-    photo("b.png", 2)
-    assert status(study, "a.png", "b.png", "-n", 3, "--out", "out") == 0
-    with open("out/results.csv", newline="") as file:
-        rows = list(csv.DictReader(file))
+    save_ramps("a.png", 1)
+    save_ramps("b.png", 2)
+    status, table, _ = run("a.png", "b.png", "-n", 3, "--out", "out")
+    assert status == 0
+    rows = read_rows("out/results.csv")
     assert [(row["image"], row["method"]) for row in rows] == [(i, m) for i in "ab" for m in study.methods()]
-    table = capsys.readouterr().out
     assert Path("out/tables.md").read_text() == table
     sizes = [int(row["bytes"]) for row in rows if row["method"] == "burkes"]
     (line,) = (line for line in table.splitlines() if line.startswith("| burkes |"))
@@ -59,11 +50,11 @@ def test_it_writes_rows_means_and_a_sheet(study, monkeypatch, capsys):
         (["text.png"], "text.png"),
     ],
 )
-def test_bad_input_gets_one_line_and_status_2(study, capsys, arguments, said):
-    photo("a.png", 1)
+def test_bad_input_gets_one_line_and_status_2(run, arguments, said):
+    save_ramps("a.png", 1)
     Path("text.png").write_text("no picture")
-    assert status(study, *arguments) == 2
-    error = capsys.readouterr().err
+    status, _, error = run(*arguments)
+    assert status == 2
     assert said in error
     assert len(error.splitlines()) == 1
     assert not Path("runs").exists()

@@ -4,7 +4,6 @@ Oracles: four pixels by hand, the loss itself, every change tried by brute force
 """
 
 import itertools
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,26 +11,20 @@ from PIL import Image
 
 from diffquant.losses import BlurError
 
-SCRIPTS = Path(__file__).parents[1] / "scripts"
 SHAPE = (9, 14)
 
 
 @pytest.fixture
-def halftones(monkeypatch):
-    monkeypatch.syspath_prepend(str(SCRIPTS))
-    import halftones
-
-    return halftones
+def halftones(load_script):
+    return load_script("halftones")
 
 
 @pytest.fixture
-def study(monkeypatch):
+def study(load_script, monkeypatch):
     """The script as a module that leaves the process's compilation cache alone."""
-    monkeypatch.syspath_prepend(str(SCRIPTS))
-    import halftone_study
-
-    monkeypatch.setattr(halftone_study, "use_compilation_cache", lambda: None)
-    return halftone_study
+    study = load_script("halftone_study")
+    monkeypatch.setattr(study, "use_compilation_cache", lambda: None)
+    return study
 
 
 @pytest.fixture

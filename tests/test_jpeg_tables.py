@@ -3,7 +3,7 @@
 Oracles: files smaller by a known factor; means by hand; what matplotlib says of the drawings.
 """
 
-import csv
+import functools
 import sys
 from pathlib import Path
 
@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 from PIL import Image
+from rows import write_rows
 
-SCRIPTS = Path(__file__).parents[1] / "scripts"
 HEIGHT, WIDTH = 24, 40
 COLUMNS = ("encoder", "image", "setting", "psnr", "ms_ssim", "ssimulacra2", "butteraugli_3norm", "bytes", "seconds")
 
@@ -27,12 +27,9 @@ def folder(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def script(monkeypatch):
+def script(load_script):
     """The script as a module."""
-    monkeypatch.syspath_prepend(str(SCRIPTS))
-    import benchmark_jpeg
-
-    return benchmark_jpeg
+    return load_script("benchmark_jpeg")
 
 
 @pytest.fixture
@@ -50,21 +47,10 @@ def drawn(undrawn, monkeypatch):
 
 
 @pytest.fixture
-def run(folder, undrawn, script, capsys):
+def run(folder, undrawn, script, outcome):
     """Runs it in the folder, in this process: exit status, stdout, stderr."""
 
-    def run(*arguments):
-        with pytest.raises(SystemExit) as stop:
-            script.main([*map(str, ("--images", "images", "--out", "out", *arguments))])
-        return stop.value.code, *capsys.readouterr()
-
-    return run
-
-
-def write(path, header, *rows):
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    with Path(path).open("w", newline="") as file:
-        csv.writer(file).writerows([header, *rows])
+    return functools.partial(outcome, script.main, "--images", "images", "--out", "out")
 
 
 def points(encoder, image, *sizes, scores=(40, 60, 80)):
@@ -74,7 +60,7 @@ def points(encoder, image, *sizes, scores=(40, 60, 80)):
 
 
 def write_results(*rows):
-    write("out/results.csv", COLUMNS, *rows)
+    write_rows("out/results.csv", COLUMNS, *rows)
 
 
 COMPARED = ("--preset", "fast", "--quality", 1, 2, "--peers", "peers.csv")
@@ -87,7 +73,7 @@ def scored(folder):
     rows = [row for which in ours for row in points(*which, scores=(60, 80))]
     write_results(*[[encoder, image, setting + 1, *rest] for encoder, image, setting, *rest in rows])
     peers = [("x", "a", 1000, 2000), ("x", "b_2", 1000, 4000), ("y", "a", 1800, 900), ("z", "c", 1, 2)]
-    write("peers.csv", COLUMNS[:-1], *[row[:-1] for which in peers for row in points(*which, scores=(60, 80))])
+    write_rows("peers.csv", COLUMNS[:-1], *[row[:-1] for which in peers for row in points(*which, scores=(60, 80))])
 
 
 def test_tables_hold_means_and_the_rate_at_equal_quality(run, scored):
@@ -140,7 +126,7 @@ def test_tables_hold_means_and_the_rate_at_equal_quality(run, scored):
 def test_a_mean_over_some_of_the_pictures_says_of_how_many(run, folder):
     rows = [*points("diffquant-jpeg-fast", "a", 900, 1800, 3600), *points("diffquant-jpeg-fast", "b_2", 1, 2, 3)]
     write_results(*rows)
-    write("peers.csv", COLUMNS, *points("x", "a", 1000, 2000, 4000))
+    write_rows("peers.csv", COLUMNS, *points("x", "a", 1000, 2000, 4000))
     status, out, _ = run("--preset", "fast", "--quality", 1, 2, "--peers", "peers.csv")
     assert status == 0
     assert out.count("| -10.0 % (1) | -10.0 % (1) | -10.0 % (1) | -10.0 % (1) |") == 2
@@ -158,7 +144,7 @@ def test_only_medium_and_high_ssimulacra2_counts(script):
 
 def test_encoders_of_peers_can_be_compared_with_each_other(run, folder):
     peers = [("x", "a", 1000, 2000, 4000), ("y", "a", 500, 1000, 2000)]
-    write("peers.csv", COLUMNS, *[row for which in peers for row in points(*which)])
+    write_rows("peers.csv", COLUMNS, *[row for which in peers for row in points(*which)])
     status, out, _ = run("--preset", "--peers", "peers.csv", "--compare", "x", "y")
     assert status == 0
     assert "| y | +100.0 % | +100.0 % | +100.0 % | +100.0 % |" in out

@@ -3,7 +3,7 @@
 Oracles: means and orders by hand from a few numbers; matplotlib's own measures of the texts it drew.
 """
 
-import csv
+import functools
 import io
 from pathlib import Path
 
@@ -11,39 +11,24 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 from PIL import Image
-
-SCRIPTS = Path(__file__).parents[1] / "scripts"
+from rows import write_rows
 
 
 @pytest.fixture
-def script(monkeypatch):
+def script(load_script):
     """The script as a module."""
-    monkeypatch.syspath_prepend(str(SCRIPTS))
-    import quality_curve
-
-    return quality_curve
+    return load_script("quality_curve")
 
 
 @pytest.fixture
-def run(script, capsys, monkeypatch, tmp_path):
+def run(script, outcome, monkeypatch, tmp_path):
     """Runs it in a folder of its own: exit status, stdout, stderr."""
     monkeypatch.chdir(tmp_path)
-
-    def run(*arguments):
-        with pytest.raises(SystemExit) as stop:
-            script.main([*map(str, arguments)])
-        return stop.value.code, *capsys.readouterr()
-
-    return run
-
-
-def write(path, header, *rows):
-    with Path(path).open("w", newline="") as file:
-        csv.writer(file).writerows([header, *rows])
+    return functools.partial(outcome, script.main)
 
 
 def write_results():
-    write(
+    write_rows(
         "results.csv",
         ["image", "method", "k", "ssimulacra2", "scielab", "bytes", "seconds"],
         ["a", "diffquant-slow", 16, 50, 1, 10, 8],
@@ -58,7 +43,7 @@ def write_results():
 
 
 def write_peers():
-    write(
+    write_rows(
         "peers.csv",
         ["image", "peer", "k", "ssimulacra2", "scielab", "cpu_s"],
         ["a", "y", 16, -5, 6, 4],
@@ -181,8 +166,8 @@ MISTAKES = {  # arguments, what the line must name
 @pytest.mark.parametrize(("arguments", "text"), MISTAKES.values(), ids=MISTAKES)
 def test_a_mistake_is_answered_in_one_line(run, arguments, text):
     write_results()
-    write("else.csv", ["name", "age"], ["x", 3])
-    write("others.csv", ["image", "peer", "k", "psnr", "cpu_s"], ["z", "y", 16, 30, 1])
+    write_rows("else.csv", ["name", "age"], ["x", 3])
+    write_rows("others.csv", ["image", "peer", "k", "psnr", "cpu_s"], ["z", "y", 16, 30, 1])
     Path("noise.csv").write_bytes(b"image,method,k,psnr\n\xff,x,4,30\n")
     before = set(Path().rglob("*"))
     status, out, err = run(*arguments)

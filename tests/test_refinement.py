@@ -1,8 +1,7 @@
 """Refining a palette from any start, and `scripts/refine_study.py`. Oracle: SciPy, k-means and distances."""
 
-import csv
+import functools
 import importlib.util
-from pathlib import Path
 
 import hypothesis
 import numpy as np
@@ -10,14 +9,15 @@ import pytest
 import scipy.cluster.vq
 import scipy.spatial.distance
 from hypothesis import strategies as st
+from pictures import photo
 from PIL import Image
+from rows import read_rows
 
 from diffquant.color import linear_from_oklab, srgb8_from_linear
 from diffquant.palette.histogram import histogram, oklab_from_colors
 from diffquant.palette.initial import initial_palette
 from diffquant.palette.kmeans import kmeans, relocate
 
-SCRIPTS = Path(__file__).parents[1] / "scripts"
 HAVE_SCIKIT_LEARN = importlib.util.find_spec("sklearn") is not None
 
 quick = hypothesis.settings(max_examples=30, deadline=None)
@@ -31,14 +31,6 @@ def cloud(seed, n=50):
 
 def weighted_error(points, weights, centers):
     return weights @ scipy.spatial.distance.cdist(points, centers, "sqeuclidean").min(axis=1)
-
-
-def photo(seed=0, h=24, w=37):
-    """Smooth colours with a little noise: a few hundred unique ones."""
-    rng = np.random.default_rng(seed)
-    y, x = np.mgrid[:h, :w] / 40
-    waves = np.stack([np.sin(3 * x + y), np.cos(4 * y), np.sin(2 * x - 3 * y)], axis=-1)
-    return np.clip(128 + 80 * waves + rng.normal(0, 6, (h, w, 3)), 0, 255).astype(np.uint8)
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -103,27 +95,18 @@ def test_no_effort_is_refused(effort):
 
 
 @pytest.fixture
-def script(monkeypatch):
+def script(load_script):
     """The script as a module."""
-    monkeypatch.syspath_prepend(str(SCRIPTS))
-    import refine_study
-
-    return refine_study
+    return load_script("refine_study")
 
 
 @pytest.fixture
-def run(script, capsys, tmp_path):
+def run(script, outcome, tmp_path):
     """Runs it on two pictures: exit status, stdout, stderr."""
     for seed, name in enumerate("ab"):
         Image.fromarray(photo(seed)).save(tmp_path / f"{name}.png")
-
-    def run(*arguments):
-        pictures = [str(tmp_path / "a.png"), str(tmp_path / "b.png")]
-        with pytest.raises(SystemExit) as stop:
-            script.main([*pictures, "--out", str(tmp_path / "rows" / "rows.csv"), *map(str, arguments)])
-        return stop.value.code, *capsys.readouterr()
-
-    return run
+    pictures = (tmp_path / "a.png", tmp_path / "b.png")
+    return functools.partial(outcome, script.main, *pictures, "--out", tmp_path / "rows" / "rows.csv")
 
 
 def test_the_study_measures_what_a_file_would_show(script):
@@ -140,8 +123,7 @@ def test_the_study_prints_its_rows_and_goes_on_with_what_is_there(run, script, t
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: name)
     code, out, _ = run("-n", 3)
     assert code == 0
-    with (tmp_path / "rows" / "rows.csv").open() as file:
-        rows = list(csv.DictReader(file))
+    rows = read_rows(tmp_path / "rows" / "rows.csv")
     methods = [method for method in script.METHODS if method != script.ON_PIXELS]
     assert len(rows) == 2 * len(methods)
     error = {(row["image"], row["method"]): float(row["oklab_mse"]) for row in rows}

@@ -1,7 +1,6 @@
 """`scripts/train.py`: a run that is cut off at any moment ends as if it had not been. Oracle: the unbroken run."""
 
 import dataclasses
-import importlib.util
 import json
 import os
 import shutil
@@ -10,13 +9,14 @@ import subprocess
 import sys
 import time
 import types
-import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
+import train_runs
 from PIL import Image
 from test_resume import CONFIG, ENDS, PIXELS
+from train_runs import ROOT, RUN, TRAIN, Killed, at, figures, kill
 
 from diffquant.checkpoints import Fingerprint
 from diffquant.export.dither import Sample
@@ -24,89 +24,10 @@ from diffquant.image import read
 from diffquant.pipelines.palette import Palette
 from diffquant.runner import stages
 
-ROOT = Path(__file__).parent.parent
-TRAIN = ROOT / "scripts" / "train.py"
+folder, killed, script, unbroken = train_runs.folder, train_runs.killed, train_runs.script, train_runs.unbroken
 
 
 # The script, in this process: what it would be told by signals, it tells itself
-
-
-@pytest.fixture(scope="module")
-def script():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(TRAIN.parent))
-        import train
-
-        patch.setattr(train, "use_compilation_cache", lambda: None)  # leave this process's settings as they are
-        yield train
-
-
-def supply(folder, script):
-    """A config and a picture."""
-    Image.fromarray(PIXELS).save(folder / "tiny.png")
-    (folder / "config.py").write_text(script.source_of(CONFIG))
-
-
-@pytest.fixture
-def folder(tmp_path, monkeypatch, script):
-    """Where a user stands."""
-    supply(tmp_path, script)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-class Killed(BaseException):
-    """The process has ended."""
-
-
-RUN = ("config.py", "tiny.png", "--checkpoint-every", "1")
-
-
-@pytest.fixture(scope="module")
-def unbroken(script, tmp_path_factory):
-    """What a run leaves that nobody has cut off."""
-    folder = tmp_path_factory.mktemp("unbroken")
-    supply(folder, script)
-    config, picture, *options = RUN
-    assert script.main([str(folder / config), str(folder / picture), *options, "--out", str(folder / "run")]) == 0
-    return folder / "run"
-
-
-@pytest.fixture(scope="module")
-def killed(script, tmp_path_factory):
-    """What a run leaves that was killed at step 12, saved at 4 and 8."""
-    folder = tmp_path_factory.mktemp("killed")
-    supply(folder, script)
-    config, picture, *options = RUN
-    with pytest.MonkeyPatch.context() as patch:
-        at(patch, script, 12, kill)
-        with pytest.raises(Killed):
-            script.main([str(folder / config), str(folder / picture), *options, "--out", str(folder / "run")])
-    return folder / "run"
-
-
-def at(monkeypatch, script, step, action):
-    """Have `action` done when the snapshot of `step` has been logged."""
-    write = script.Log.write
-
-    def acting(log, stage):
-        write(log, stage)
-        if stage.snapshot.step == step:
-            action()
-
-    monkeypatch.setattr(script.Log, "write", acting)
-
-
-def kill():
-    raise Killed
-
-
-def figures(folder):
-    """The lines of metrics.jsonl, but for the seconds, which must not fall."""
-    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    seconds = [line.pop("seconds") for line in lines]
-    assert seconds == sorted(seconds)
-    return lines
 
 
 def assert_same_run(folder, unbroken):
@@ -231,120 +152,6 @@ def test_a_new_run_replaces_what_an_earlier_one_has_left(script, folder, unbroke
     assert_same_run(Path("run"), unbroken)
 
 
-def test_events_for_tensorboard_need_its_writer(script, folder, monkeypatch, capsys):
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    assert script.main([*RUN, "--tensorboard"]) == 2
-    assert capsys.readouterr().err == (
-        "train.py: --tensorboard: found no module tensorboardX, expected it to be installed\n"
-    )
-    assert not Path("runs").exists()
-
-
-class Board:
-    """A stand-in for tensorboardX.SummaryWriter: events of later steps than `purge_step` are taken back, as there."""
-
-    events: dict = {}  # noqa: RUF012
-
-    def __init__(self, folder, *, purge_step):
-        self.folder = folder
-        for name, step in list(self.events):
-            if step >= purge_step:
-                del self.events[name, step]
-
-    def add_scalar(self, name, value, step):
-        assert (name, step) not in self.events
-        self.events[name, step] = value
-
-    def add_image(self, name, image, step, *, dataformats):
-        assert (image.shape, image.dtype, dataformats) == (PIXELS.shape, np.uint8, "HWC")
-        self.add_scalar(name, "drawn", step)
-
-    def flush(self):
-        pass
-
-    close = flush
-
-
-def test_tensorboard_gets_every_step_once_also_if_a_run_is_resumed(script, folder, monkeypatch):
-    monkeypatch.setattr(Board, "events", {})
-    monkeypatch.setitem(sys.modules, "tensorboardX", types.SimpleNamespace(SummaryWriter=Board))
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: name)
-    with monkeypatch.context() as patch:
-        at(patch, script, 12, kill)
-        with pytest.raises(Killed):
-            script.main([*RUN, "--out", "run", "--tensorboard", "--pictures-every", "14"])
-    assert script.main(["--resume", "run"]) == 0
-    lines = figures(Path("run"))
-    expected = {("loss", line["step"]): line["loss"] for line in lines}
-    expected |= {(f"parts/{name}", line["step"]): part for line in lines for name, part in line["parts"].items()}
-    assert Board.events == expected | {("picture", 14): "drawn"}
-
-
-def edited(path, **changes):
-    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
-
-
-def other_config(run):
-    (run / "config.py").write_text((run / "config.py").read_text().replace("steps=14", "steps=15"))
-
-
-def other_picture(run):
-    Image.fromarray(255 - PIXELS).save(run.parent / "tiny.png")
-
-
-def foreign_checkpoint(run):
-    about = run / "checkpoints" / "8" / "about.json"
-    whole = json.loads(about.read_text())
-    whole["about"]["fingerprint"]["picture"] = "0" * 64
-    whole["checksum"] = zlib.crc32(json.dumps(whole["about"]).encode())
-    about.write_text(json.dumps(whole))
-
-
-def damaged_checkpoints(run):
-    for path in (run / "checkpoints").glob("*/about.json"):
-        path.unlink()
-
-
-MISTAKES = {  # what is done to a run, what one asks for, and what the line must name
-    "no folder": (None, ["none"], "--resume: found no file none/run.json, expected the folder of a run"),
-    "nothing": (None, [], "--resume: found 0 arguments"),
-    "other options": (None, ["run", "--steps", "3"], "--resume: found 3 arguments"),
-    "no JSON": (lambda run: (run / "run.json").write_text("{"), ["run"], "run/run.json: found what is not a run's"),
-    "other JSON": (lambda run: (run / "run.json").write_text("[]"), ["run"], "run/run.json: found what is not a run's"),
-    "no config": (lambda run: (run / "config.py").unlink(), ["run"], "run/config.py: found no such file"),
-    "other config": (other_config, ["run"], "run/run.json: found a run of another config"),
-    "no picture": (lambda run: (run.parent / "tiny.png").unlink(), ["run"], "tiny.png: no such file"),
-    "other picture": (other_picture, ["run"], "run/run.json: found a run of another picture"),
-    "other format": (
-        lambda run: edited(run / "run.json", fingerprint={"format": 7}),
-        ["run"],
-        "run/run.json: found format 7, expected format 1",
-    ),
-    "no figures": (lambda run: (run / "metrics.jsonl").write_text("x\n"), ["run"], "run/metrics.jsonl: found"),
-    "foreign checkpoint": (foreign_checkpoint, ["run"], "run/checkpoints/8: found a run of another picture"),
-    "damaged checkpoints": (damaged_checkpoints, ["run"], "run/checkpoints/8: found a damaged checkpoint"),
-}
-
-
-@pytest.mark.parametrize(("change", "arguments", "named"), MISTAKES.values(), ids=MISTAKES)
-def test_a_run_that_cannot_be_resumed_is_named_in_one_line_and_left_as_it_is(
-    script, folder, killed, capsys, change, arguments, named
-):
-    shutil.copytree(killed, "run")
-    edited(folder / "run" / "run.json", image=str(folder / "tiny.png"))
-    if change is not None:
-        change(folder / "run")
-    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-    capsys.readouterr()
-    assert script.main(["--resume", *arguments]) == 2
-    out, err = capsys.readouterr()
-    assert out == ""
-    assert err.count("\n") == 1
-    assert err.startswith("train.py: ")
-    assert named in err
-    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
-
-
 def test_by_default_checkpoints_take_a_small_part_of_the_time(script, monkeypatch):
     import train_run
 
@@ -363,13 +170,6 @@ def test_by_default_checkpoints_take_a_small_part_of_the_time(script, monkeypatc
     pauses = np.diff(saved)
     assert len(pauses) > 3
     assert (pauses == 2.0 + 2.0 * train_run.SPARING).all()
-
-
-@pytest.mark.parametrize("option", ["--checkpoint-every", "--pictures-every"])
-def test_intervals_are_at_least_a_step(script, folder, capsys, option):
-    assert script.main(["config.py", "tiny.png", option, "0"]) == 2
-    assert capsys.readouterr().err == f"train.py: {option}: found 0, expected at least 1\n"
-    assert not (folder / "runs").exists()
 
 
 # The script, as a process that is really killed
