@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from diffquant.pipelines.goals import Bytes, Score, UnreachableError
     from diffquant.presets import jpeg_config, palette_config
     from diffquant.runner import Result, Stage, compress, stages
-    from diffquant.training import Plan, Snapshot, fit
+    from diffquant.training import Plan, Snapshot, Tiles, fit
 
 __all__ = [
     "Bytes",
@@ -24,6 +24,7 @@ __all__ = [
     "Score",
     "Snapshot",
     "Stage",
+    "Tiles",
     "UnreachableError",
     "animate",
     "compress",
@@ -48,6 +49,7 @@ _HOME = {
     "Score": "pipelines.goals",
     "Snapshot": "training",
     "Stage": "runner",
+    "Tiles": "training",
     "UnreachableError": "pipelines.goals",
     "animate": "api",
     "compress": "runner",

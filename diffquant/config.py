@@ -6,7 +6,7 @@ from diffquant.losses import AnyLoss, BlurError
 from diffquant.pipelines import AnyPipeline
 from diffquant.pipelines.palette import Palette
 from diffquant.schedules import Schedule
-from diffquant.training import Plan
+from diffquant.training import Plan, Tiles
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -26,6 +26,7 @@ class Config:
     b1: float = 0.9
     b2: float = 0.999
     tolerance: float | None = None  # stop when a chunk improves the mean loss by less than this share; None: never
+    tiles: Tiles | None = None  # descend tile by tile, in the memory of one; None: on the whole picture at once
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -35,6 +36,7 @@ class Config:
             raise ValueError(f"seed: found {self.seed}, expected 0 to {2**32 - 1}")
         if not self.losses:
             raise ValueError("losses: found none, expected at least one")
+        self.plan()  # refuses losses that tiles cannot be judged by
 
     def plan(self) -> Plan:
         """The part that training reads."""
@@ -47,4 +49,5 @@ class Config:
             b1=self.b1,
             b2=self.b2,
             tolerance=self.tolerance,
+            tiles=self.tiles,
         )

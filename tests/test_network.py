@@ -43,7 +43,7 @@ def parameters(assignment):
 
 def whole(assignment):
     """Logits [h w k] of the whole picture at once, in NumPy: the formula without strips."""
-    h, w = assignment.shape
+    h, w = len(assignment.places.y), len(assignment.places.x)
     places = (np.arange(max(h, w)) + 0.5) / max(h, w)
     features = jax.jit(jax.vmap(assignment.features, in_axes=(None, 0)))
     inputs = np.asarray(features(jnp.asarray(places[:w], jnp.float32), jnp.asarray(places[:h], jnp.float32)))

@@ -18,6 +18,7 @@ from diffquant.config import Config
 from diffquant.interfaces import Refreshable, Rendered
 from diffquant.losses import ExpectedImageError
 from diffquant.pipelines.palette import Palette
+from diffquant.training import whole as whole_picture
 
 SHAPE, K, N = (6, 7), 9, 4
 KEY = jax.random.key(0)
@@ -208,9 +209,9 @@ def run(spec, *, steps=6, start=None, colors=12, rate=0.05):
 
 
 def test_candidates_follow_the_palette_from_chunk_to_chunk_without_compiling_again():
-    before = training._advance._cache_size()
+    before = whole_picture._advance._cache_size()
     snapshots = list(run(TopK(n=3, refresh=True)))
-    assert training._advance._cache_size() == before + 1
+    assert whole_picture._advance._cache_size() == before + 1
     target = picture(shape=(8, 11))[1]
     for (oklab, _, _), (_, chosen, _) in itertools.pairwise(snapshots):
         np.testing.assert_array_equal(chosen, nearest_entries(target, jnp.asarray(oklab), 3))

@@ -17,7 +17,7 @@ class Nearest:
 
     def build(self, target: Float[Array, "3 h w"], palette: Float[Array, "k 3"]) -> "NearestAssignment":
         """Indices for a `target` in linear light and a `palette` in OkLab."""
-        return NearestAssignment(nnx.Variable(nearest(target, palette)), palette.shape[0])
+        return NearestAssignment(nnx.Variable(nearest(target, palette), rows=0, columns=1), palette.shape[0])
 
 
 @jax.jit

@@ -50,6 +50,7 @@ class Network:
 
     def build(self, target: Float[Array, "3 h w"], palette: Float[Array, "k 3"]) -> "NetworkAssignment":
         """A network for a `target` in linear light and a `palette` in OkLab; weights are drawn with `seed`."""
+        h, w = target.shape[1:]
         random = np.random.default_rng(self.seed)
         features = self.features.build(random, self.rate)
         prior = Prior(target, palette, self.sharpness) if self.local else None
@@ -59,7 +60,9 @@ class Network:
             deviation = math.sqrt(2 / size) * (LAST if number == self.depth else 1)
             weights = jnp.asarray(deviation * random.normal(size=(size, out)), jnp.float32)
             layers.append(Layer(nnx.Param(weights, rate=self.rate), nnx.Param(jnp.zeros(out), rate=self.rate)))
-        return NetworkAssignment(features, prior, layers, target.shape[1:], self.relaxation)
+        x, y = (np.arange(n, dtype=np.float32) + np.float32(0.5) for n in (w, h))
+        places = Places(x / np.float32(max(h, w)), y / np.float32(max(h, w)))
+        return NetworkAssignment(places, features, prior, layers, self.relaxation)
 
 
 class Layer(nnx.Module):
@@ -74,12 +77,20 @@ class Layer(nnx.Module):
         return inputs @ self.weights[...] + self.biases[...][None]
 
 
+class Places(nnx.Module):
+    """Buffers: x [w], y [h], of the pixels' centres; the picture's longer side is 1."""
+
+    def __init__(self, x: Float[np.ndarray, " w"], y: Float[np.ndarray, " h"]) -> None:
+        self.x = nnx.Variable(jnp.asarray(x), columns=0)
+        self.y = nnx.Variable(jnp.asarray(y), rows=0)
+
+
 class Prior(nnx.Module):
     """What colour says. Buffers: planes [6 h w], palette [k 3], spread: OkLab; the last three planes are means."""
 
     def __init__(self, target: Float[Array, "3 h w"], palette: Float[Array, "k 3"], sharpness: float) -> None:
         planes, spread = _planes_and_spread(target, palette, sharpness)
-        self.planes = nnx.Variable(planes)
+        self.planes = nnx.Variable(planes, rows=1, columns=2)
         self.palette = nnx.Variable(palette)
         self.spread = nnx.Variable(spread)
 
@@ -110,20 +121,20 @@ def _planes_and_spread(
 
 
 class NetworkAssignment(nnx.Module):
-    """Modules: features, prior or None, layers. A distribution over the palette at each pixel of `shape`."""
+    """Modules: places, features, prior or None, layers. A distribution over the palette at each pixel."""
 
     def __init__(
-        self, features: Any, prior: Any, layers: list[Layer], shape: tuple[int, ...], relaxation: AnyRelaxation
+        self, places: Places, features: Any, prior: Any, layers: list[Layer], relaxation: AnyRelaxation
     ) -> None:
+        self.places = places
         self.features = features
         self.prior = prior
         self.layers = nnx.List(layers)
-        self.shape = shape
         self.relaxation = relaxation
 
     def _logits(self, y: Scalar, row: Float[Array, "6 w"] | None) -> Float[Array, "w k"]:
         """Of a row, from its height and what colour says of it."""
-        inputs = self.features((jnp.arange(self.shape[1]) + 0.5) / max(self.shape), y)
+        inputs = self.features(self.places.x[...], y)
         if row is None:
             return self._perceptron(inputs)
         return self._perceptron(jnp.concatenate([inputs, self.prior.inputs(row)], axis=1)) + self.prior.logits(row)
@@ -136,7 +147,6 @@ class NetworkAssignment(nnx.Module):
 
     def _by_rows(self, each: Callable[..., Any], *more: Any) -> Any:
         """What `each` makes of the logits [w k] of every row, and of that row of `more`; by strips."""
-        y = (jnp.arange(self.shape[0]) + 0.5) / max(self.shape)
 
         @jax.checkpoint
         def row(inputs: Any) -> Any:
@@ -144,7 +154,7 @@ class NetworkAssignment(nnx.Module):
             return each(self._logits(y, planes), *more)
 
         planes = None if self.prior is None else jnp.moveaxis(self.prior.planes[...], 1, 0)
-        return jax.lax.map(row, (y, planes, more), batch_size=STRIP)
+        return jax.lax.map(row, (self.places.y[...], planes, more), batch_size=STRIP)
 
     def expect(
         self, values: Float[Array, "k d"], temperature: Scalar, *, key: jax.Array
@@ -156,7 +166,7 @@ class NetworkAssignment(nnx.Module):
             entropy = -jnp.sum(weights * jnp.log2(jnp.maximum(weights, 1e-12)), axis=-1)
             return (weights @ values).T, entropy, jnp.mean(weights, axis=0)
 
-        moments, entropy, usage = self._by_rows(row, jax.random.split(key, self.shape[0]))
+        moments, entropy, usage = self._by_rows(row, jax.random.split(key, len(self.places.y)))
         return jnp.moveaxis(moments, 1, 0), entropy, jnp.mean(usage, axis=0)
 
     def mode(self) -> Int[Array, "h w"]:
@@ -165,7 +175,7 @@ class NetworkAssignment(nnx.Module):
 
     def sample(self, temperature: Scalar, *, key: jax.Array) -> Int[Array, "h w"]:
         """One independent draw at each pixel."""
-        keys = jax.random.split(key, self.shape[0])
+        keys = jax.random.split(key, len(self.places.y))
         return self._by_rows(lambda logits, key: jax.random.categorical(key, logits / temperature, axis=-1), keys)
 
     def threshold(self, temperature: Scalar, mask: Float[Array, "h w"]) -> Int[Array, "h w"]:

@@ -27,7 +27,7 @@ class PixelSoftmax:
     def build(self, target: Float[Array, "3 h w"], palette: Float[Array, "k 3"]) -> "PixelSoftmaxAssignment":
         """Logits from the OkLab distances of the `target`'s pixels, in linear light, to the `palette`, in OkLab."""
         logits = _logits_by_distance(target, palette, self.sharpness)
-        return PixelSoftmaxAssignment(nnx.Param(logits, rate=self.rate), self.relaxation)
+        return PixelSoftmaxAssignment(nnx.Param(logits, rate=self.rate, rows=0, columns=1), self.relaxation)
 
 
 @jax.jit

@@ -42,7 +42,7 @@ class TopK:
         """Candidates and logits by the OkLab distances of `target`, in linear light, to `palette`, in OkLab."""
         candidates = nearest_entries(target, palette, min(self.n, len(palette)))
         logits = _logits_by_distance(target, palette, candidates, self.sharpness)
-        return TopKAssignment(nnx.Param(logits, rate=self.rate), nnx.Variable(candidates), len(palette), self)
+        return _assignment(logits, candidates, len(palette), self)
 
 
 @functools.partial(jax.jit, static_argnums=2)
@@ -185,9 +185,7 @@ class TopKAssignment(nnx.Module):
             return None
         old = self.candidates[...]
         logits, new = _refreshed(self.logits[...], old, target, palette, self.spec.sharpness)
-        param = nnx.Param(logits, rate=self.spec.rate)
-        refreshed = TopKAssignment(param, nnx.Variable(new), self.entries, self.spec)
-        return refreshed, lambda moments: _carried(moments, old, new)
+        return _assignment(logits, new, self.entries, self.spec), lambda moments: _carried(moments, old, new)
 
     def weights(self, temperature: Scalar, *, key: jax.Array) -> Float[Array, "h w n"]:
         """What the relaxation makes of the logits."""
@@ -222,3 +220,10 @@ class TopKAssignment(nnx.Module):
         """The palette's index of the candidate at a place among the others."""
         chosen = jnp.take_along_axis(self.candidates[...], place[..., None], axis=-1)
         return chosen[..., 0].astype(jnp.int32)
+
+
+def _assignment(
+    logits: Float[Array, "h w n"], candidates: Integer[Array, "h w n"], entries: int, spec: TopK
+) -> TopKAssignment:
+    param = nnx.Param(logits, rate=spec.rate, rows=0, columns=1)
+    return TopKAssignment(param, nnx.Variable(candidates, rows=0, columns=1), entries, spec)

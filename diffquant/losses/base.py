@@ -2,6 +2,9 @@
 
 import dataclasses
 
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
 from diffquant.interfaces import Image, Rendered, Scalar
 from diffquant.schedules import Schedule
 
@@ -22,3 +25,32 @@ class Loss:
     def reach(self) -> int | None:
         """How many pixels around it a pixel's share of the loss depends on; None: on the whole picture."""
         return None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LocalLoss(Loss):
+    """A loss that is a mean over pixels, each of which knows what is around it and nothing else.
+
+    So it can be judged tile by tile.
+    """
+
+    def map(self, rendered: Rendered, target: Image) -> Float[Array, "h w"]:
+        """The share of each pixel, for pictures that are mirrored at their borders; finite also where it is left out.
+
+        At least `reach` pixels from the borders of a window it is what it is in the whole picture.
+        """
+        raise NotImplementedError
+
+    def border(self, size: int) -> int:
+        """Pixels at both ends of an axis of `size` pixels that the mean leaves out."""
+        return 0
+
+    def reach(self) -> int:
+        """Each pixel by itself."""
+        return 0
+
+    def __call__(self, rendered: Rendered, target: Image) -> Scalar:
+        """The mean of the map within the borders."""
+        h, w = target.shape[1:]
+        rows, columns = self.border(h), self.border(w)
+        return jnp.mean(self.map(rendered, target)[rows : h - rows, columns : w - columns])

@@ -6,8 +6,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from diffquant import color
-from diffquant.interfaces import Image, Rendered, Scalar
-from diffquant.losses.base import Loss
+from diffquant.interfaces import Image, Rendered
+from diffquant.losses.base import LocalLoss
 from diffquant.losses.reconstruction import Space
 from diffquant.signal.filters import Kernel, blur, energy, gaussian_kernel
 
@@ -18,7 +18,7 @@ Form = Float[Array, "6 h w"]  # a quadratic form at every pixel: upper triangle
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class BlurError(Loss):
+class BlurError(LocalLoss):
     """Expected error of the random image after the eye's blur: sum over scales of weight * E || H x - H Y ||^2.
 
     Blurred in linear light, judged in `space`, per pixel. The expectation is the blurred error of the expected image
@@ -84,21 +84,21 @@ class BlurError(Loss):
         terms = [energy(form, kernel) for kernel, form in self.forms(target)]
         return sum(terms[1:], terms[0])
 
-    def __call__(self, rendered: Rendered, target: Image) -> Scalar:
+    def map(self, rendered: Rendered, target: Image) -> Float[Array, "h w"]:
         """Blind to detail finer than the smallest sigma."""
         contrast = self._squared_contrast(target)
         split = color.oklab_planes if self.space == "oklab" else list
-        bias = jnp.zeros(())
+        total = jnp.zeros(target.shape[1:])
         for kernel, weight, chroma, masking in self.scales():
             first, *others = (
                 jnp.square(p - q)
                 for p, q in zip(split(blur(rendered.image, kernel)), split(blur(target, kernel)), strict=True)
             )
             error = first + chroma * (others[0] + others[1])
-            bias += weight * jnp.mean(error * _visible(contrast, masking) if masking else error)
+            total += weight * (error * _visible(contrast, masking) if masking else error)
         if self.variance == 0:
-            return bias
-        return bias + self.variance * jnp.mean(color.symmetric_inner(self.curvature(target), rendered.covariance))
+            return total
+        return total + self.variance * color.symmetric_inner(self.curvature(target), rendered.covariance)
 
     def _squared_contrast(self, target: Image) -> Float[Array, "..."]:
         """Variance of the target's lightness near each pixel; nothing where no scale is masked."""

@@ -10,8 +10,8 @@ from typing import NamedTuple
 import jax.numpy as jnp
 
 from diffquant.color import mix
-from diffquant.interfaces import Image, Rendered, Scalar
-from diffquant.losses.base import Loss
+from diffquant.interfaces import Image, Rendered
+from diffquant.losses.base import LocalLoss
 from diffquant.signal import flip as definition
 from diffquant.signal.bank import Bank, Plane, filter_bank
 
@@ -30,7 +30,7 @@ class Seen(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Flip(Loss):
+class Flip(LocalLoss):
     """The mean error, in [0, 1], of pictures seen at `pixels_per_degree`.
 
     Powers of the colour distance (0.7) and of the feature difference (0.5) have infinite slopes at 0. So where the
@@ -43,7 +43,7 @@ class Flip(Loss):
     def __post_init__(self) -> None:
         definition.filters(self.pixels_per_degree)  # refuses what it cannot be built for
 
-    def __call__(self, rendered: Rendered, target: Image) -> Scalar:
+    def map(self, rendered: Rendered, target: Image) -> Plane:
         """Zero up to rounding for equal images, where the gradient is 0 too."""
         bank = definition.filters(self.pixels_per_degree)
         x, y = _seen(rendered.image, bank), _seen(target, bank)
@@ -52,7 +52,11 @@ class Flip(Loss):
         feature = jnp.maximum(jnp.abs(x.edges - y.edges), jnp.abs(x.points - y.points))
         contrast = _power(jnp.maximum(feature, FAINT) / 2**0.5, definition.FEATURE_EXPONENT) * _fade(feature, FAINT)
         error = _power(_color_error(jnp.maximum(distance, INVISIBLE)), 1 - contrast)
-        return jnp.mean(error * _fade(distance, INVISIBLE))
+        return error * _fade(distance, INVISIBLE)
+
+    def reach(self) -> int:
+        """That of the widest filter."""
+        return max(len(taps) // 2 for f in definition.filters(self.pixels_per_degree) for taps in (f.row, f.column))
 
 
 def _seen(linear: Image, bank: Bank) -> Seen:

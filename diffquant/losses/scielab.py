@@ -8,10 +8,11 @@ import dataclasses
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float
 
 from diffquant.color import mix
-from diffquant.interfaces import Image, Rendered, Scalar
-from diffquant.losses.base import Loss
+from diffquant.interfaces import Image, Rendered
+from diffquant.losses.base import LocalLoss
 from diffquant.signal.bank import Separable, filter_bank
 from diffquant.signal.cielab import lab_planes
 from diffquant.signal.scielab import KERNELS, OPPONENT_FROM_LINEAR, RELATIVE_XYZ_FROM_OPPONENT
@@ -25,20 +26,24 @@ BANK = tuple(
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Scielab(Loss):
+class Scielab(LocalLoss):
     """Mean CIELAB difference (1976) of the filtered pictures, mirrored outside; 1 is just visible.
 
     A pixel's distance d below t = 0.01 counts as (3 (d/t)^2 - (d/t)^4) t / 2, which has the same value and slope at t
     and no slope at 0.
     """
 
-    def __call__(self, rendered: Rendered, target: Image) -> Scalar:
+    def map(self, rendered: Rendered, target: Image) -> Float[Array, "h w"]:
         """Zero up to rounding for equal images, where the gradient is 0 too."""
         pairs = zip(_filtered_lab(rendered.image), _filtered_lab(target), strict=True)
         square = sum(jnp.square(x - y) for x, y in pairs)
         ratio = square / INVISIBLE**2
         root = jnp.sqrt(jnp.maximum(square, INVISIBLE**2))
-        return jnp.mean(jnp.where(ratio < 1, INVISIBLE / 2 * ratio * (3 - ratio), root))
+        return jnp.where(ratio < 1, INVISIBLE / 2 * ratio * (3 - ratio), root)
+
+    def reach(self) -> int:
+        """That of the widest filter."""
+        return max(len(taps) // 2 for kernel in KERNELS for _, taps in kernel)
 
 
 def _filtered_lab(linear: Image) -> list[jax.Array]:

@@ -13,7 +13,7 @@ from jaxtyping import Array, Float
 
 from diffquant.color import LUMA, srgb_from_linear
 from diffquant.interfaces import Image, Rendered, Scalar
-from diffquant.losses.base import Loss
+from diffquant.losses.base import LocalLoss, Loss
 from diffquant.signal.filters import blur, gaussian_kernel
 
 WINDOW = gaussian_kernel(1.5, truncate=3.5)
@@ -24,17 +24,25 @@ LEAST_FACTOR = 0.01
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Ssim(Loss):
+class Ssim(LocalLoss):
     """1 - SSIM, the mean of R, G and B's, in [0, 2].
 
     Windows (11x11 Gaussian of 1.5 pixels) lie inside the picture. Along an axis of fewer than 11 pixels none does:
     there all count, and the picture is mirrored at its borders.
     """
 
-    def __call__(self, rendered: Rendered, target: Image) -> Scalar:
-        """Zero for equal images, where the gradient is finite too."""
+    def map(self, rendered: Rendered, target: Image) -> Float[Array, "h w"]:
+        """Of the window around each pixel; zero for equal images, where the gradient is finite too."""
         similarity, _ = _similarity(srgb_from_linear(rendered.image), srgb_from_linear(target))
-        return 1 - similarity
+        return 1 - jnp.mean(similarity, axis=0)
+
+    def border(self, size: int) -> int:
+        """Where windows would reach over it."""
+        return _border(size)
+
+    def reach(self) -> int:
+        """That of a window."""
+        return RADIUS
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -60,7 +68,7 @@ class MultiScaleSsim(Loss):
         for scale, weight in enumerate(weights, start=1):
             similarity, contrast = _similarity(x, y)
             factor = similarity if scale == len(weights) else contrast
-            logarithm += weight * _log(factor)
+            logarithm += weight * _log(jnp.mean(_whole_windows(factor)))
             x, y = _halved(x), _halved(y)
         return 1 - jnp.exp(logarithm * (sum(self.scale_weights) / sum(weights)))
 
@@ -87,23 +95,31 @@ def _log(factor: Scalar) -> Scalar:
     return jnp.where(factor < LEAST_FACTOR, hyperbola, jnp.log(jnp.maximum(factor, LEAST_FACTOR)))
 
 
-def _similarity(x: Float[Array, "c h w"], y: Float[Array, "c h w"]) -> tuple[Scalar, Scalar]:
-    """Means over the windows of the similarity and of its contrast-structure factor, for codes in [0, 1].
+def _similarity(
+    x: Float[Array, "c h w"], y: Float[Array, "c h w"]
+) -> tuple[Float[Array, "c h w"], Float[Array, "c h w"]]:
+    """Similarity of the window around each pixel, and its contrast-structure factor, for codes in [0, 1].
 
     Second moments are taken around mid-grey, which keeps them exact in float32. `y` is blurred by itself: it is
     constant, and has no gradient to carry.
     """
     x, y = x - 0.5, y - 0.5
     moments = blur(jnp.concatenate([x, x * x + y * y, x * y]), WINDOW)
-    mean_x, squares, product = (_whole_windows(moment) for moment in jnp.split(moments, 3))
-    mean_y = _whole_windows(blur(y, WINDOW))
+    mean_x, squares, product = jnp.split(moments, 3)
+    mean_y = blur(y, WINDOW)
     contrast = 2 * (product - mean_x * mean_y) + CONTRAST_FLOOR
     contrast = contrast / (squares - (mean_x * mean_x + mean_y * mean_y) + CONTRAST_FLOOR)
     mean_x, mean_y = mean_x + 0.5, mean_y + 0.5
     luminance = (2 * mean_x * mean_y + LUMINANCE_FLOOR) / (mean_x * mean_x + mean_y * mean_y + LUMINANCE_FLOOR)
-    return jnp.mean(luminance * contrast), jnp.mean(contrast)
+    return luminance * contrast, contrast
 
 
 def _whole_windows(planes: Float[Array, "c h w"]) -> Float[Array, "c rows columns"]:
-    rows, columns = (slice(RADIUS, -RADIUS) if n >= len(WINDOW) else slice(None) for n in planes.shape[1:])
-    return planes[:, rows, columns]
+    h, w = planes.shape[1:]
+    rows, columns = _border(h), _border(w)
+    return planes[:, rows : h - rows, columns : w - columns]
+
+
+def _border(size: int) -> int:
+    """Pixels at both ends of an axis around which there is no whole window; none if no window fits at all."""
+    return RADIUS if size >= len(WINDOW) else 0

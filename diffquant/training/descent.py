@@ -1,0 +1,71 @@
+"""The loop over steps: chunks, snapshots, and when to stop."""
+
+import dataclasses
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import numpy as np
+
+from diffquant.interfaces import Image
+from diffquant.training.plan import Plan, State
+from diffquant.training.tiled import Tiled
+from diffquant.training.whole import Whole
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Snapshot:
+    """The state after `step` of `steps`, with `pipeline` in it.
+
+    Both are valid until the next snapshot is asked for: buffers are reused. `loss` is the weighted sum, `parts` the
+    unweighted losses by name, both at the last step.
+    """
+
+    step: int
+    steps: int
+    loss: float
+    parts: dict[str, float]
+    pipeline: Any
+    state: State
+
+
+def fit(pipeline: Any, target: Image, plan: Plan, *, key: jax.Array, start: State | None = None) -> Iterator[Snapshot]:
+    """Tune `pipeline` on `target`: a snapshot after every chunk. The caller logs, draws, saves or stops.
+
+    Before every chunk but the first a pipeline that is `Refreshable` is refreshed.
+
+    From `start`, the state of a snapshot under the same arguments, follow the snapshots that followed it there, bit for
+    bit on the same machine.
+
+    Raises:
+        FloatingPointError: the loss is not finite; the message names the step.
+        StateError: `start` is the state of another pipeline.
+        ValueError: the plan asks for tiles, and the pipeline renders only whole pictures.
+    """
+    if plan.steps == 0 or (start is not None and start.over):
+        return
+    work: Whole | Tiled = (Whole if plan.tiles is None else Tiled)(pipeline, target, plan, key=key, start=start)
+    step, before = (0, math.inf) if start is None else (start.step, start.mean)
+    over = False
+    while not over:
+        if step > 0:
+            work.refresh()
+        totals, parts = work.advance(min(plan.every, plan.steps - step))
+        history = np.asarray(totals)
+        if not np.isfinite(history).all():
+            first = int(np.argmin(np.isfinite(history)))
+            found = ", ".join(f"{name} = {float(part[first]):.4g}" for name, part in parts.items())
+            raise FloatingPointError(f"the loss is {history[first]} at step {step + first}: {found}")
+        step += len(history)
+        mean = float(history.mean())
+        settled = plan.tolerance is not None and before - mean < plan.tolerance * abs(before)
+        before, over = mean, settled or step == plan.steps
+        yield Snapshot(
+            step=step,
+            steps=plan.steps,
+            loss=float(history[-1]),
+            parts={name: float(part[-1]) for name, part in parts.items()},
+            pipeline=work.tuned(),
+            state=State(step=step, mean=mean, over=over, arrays=work.arrays()),
+        )

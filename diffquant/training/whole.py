@@ -1,0 +1,88 @@
+"""Descent on the whole picture at once: many steps in one dispatch."""
+
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float, Int
+
+from diffquant.interfaces import Image, Refreshable, Scalar
+from diffquant.schedules import value
+from diffquant.training.plan import Plan, State
+from diffquant.training.state import adam, filled, moved, named, parts_of, restored
+
+Parts = dict[str, Array]
+
+
+def objective(
+    pipeline: Any, target: Image, plan: Plan, step: Int[Array, ""], key: jax.Array
+) -> tuple[Scalar, dict[str, Any]]:
+    """Weighted sum of the losses at `step`, and the unweighted losses by name."""
+    progress = step / max(plan.steps - 1, 1)
+    rendered = pipeline.render(value(plan.temperature, progress), key=jax.random.fold_in(key, step))
+    parts = {name: loss(rendered, target) for name, loss in plan.losses}
+    total = sum(value(loss.weight, progress) * parts[name] for name, loss in plan.losses)
+    return jnp.asarray(total), parts
+
+
+@functools.partial(jax.jit, static_argnames=("graph", "plan", "length"), donate_argnums=0)
+def _advance(
+    state: Any, constants: Any, target: Image, key: jax.Array, *, graph: Any, plan: Plan, length: int
+) -> tuple[Any, tuple[Float[Array, " s"], Parts]]:
+    """`length` steps. State: parameters, Adam's moments, step."""
+
+    def update(state: Any, _: None) -> tuple[Any, tuple[Array, Parts]]:
+        parameters, moments, step = state
+
+        def loss(parameters: Any) -> tuple[Scalar, dict[str, Any]]:
+            return objective(nnx.merge(graph, parameters, constants), target, plan, step, key)
+
+        (total, parts), gradient = jax.value_and_grad(loss, has_aux=True)(parameters)
+        directions, moments = adam(plan).update(gradient, moments)
+        parameters = moved(parameters, directions, value(plan.rate, step / max(plan.steps - 1, 1)))
+        return (parameters, moments, step + 1), (total, parts)
+
+    return jax.lax.scan(update, state, length=length)
+
+
+class Whole:
+    """A pipeline, its moments, and the picture, all on the device."""
+
+    def __init__(self, pipeline: Any, target: Image, plan: Plan, *, key: jax.Array, start: State | None) -> None:
+        if start is not None:
+            pipeline = restored(pipeline, start)
+        self.target, self.plan, self.key = target, plan, key
+        self.graph, parameters, self.constants = parts_of(pipeline, nnx.Param, ...)
+        begin = jax.jit(adam(plan).init)
+        if start is None:
+            moments = begin(parameters)
+        else:
+            moments = filled("moments", jax.eval_shape(begin, parameters), start.arrays)
+        self.state = (parameters, moments, jnp.int32(0 if start is None else start.step))
+
+    def advance(self, length: int) -> tuple[Float[Array, " s"], Parts]:
+        """So many steps: the weighted sum of losses before each, and the losses by name."""
+        self.state, history = _advance(
+            self.state, self.constants, self.target, self.key, graph=self.graph, plan=self.plan, length=length
+        )
+        return history
+
+    def refresh(self) -> None:
+        """What a `Refreshable` pipeline wants between two chunks."""
+        pipeline = self.tuned()
+        if not isinstance(pipeline, Refreshable) or (change := pipeline.refreshed(self.target)) is None:
+            return
+        pipeline, carry = change
+        _, moments, step = self.state
+        _, parameters, self.constants = parts_of(pipeline, nnx.Param, ...)
+        self.state = (parameters, moments._replace(mu=carry(moments.mu), nu=carry(moments.nu)), step)
+
+    def tuned(self) -> Any:
+        """The pipeline as it stands."""
+        return nnx.merge(self.graph, self.state[0], self.constants)
+
+    def arrays(self) -> dict[str, Any]:
+        """What has to be saved."""
+        return named("variables", nnx.state(self.tuned())) | named("moments", self.state[1])
