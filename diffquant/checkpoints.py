@@ -79,11 +79,13 @@ class Checkpoints:
         Raises:
             OSError: it cannot be written. Those that were there are untouched.
         """
+        from diffquant.training import on_host
+
         place = self.folder / str(state.step)
         draft = place.with_name(place.name + UNFINISHED)
         self._tidy()
         draft.mkdir(parents=True)
-        arrays = {name: np.asarray(array) for name, array in state.arrays.items()}
+        arrays = {name: on_host(array) for name, array in state.arrays.items()}
         _write(draft / "arrays", [array for array in arrays.values() if array.size])
         about = {
             "fingerprint": dataclasses.asdict(self.fingerprint),

@@ -49,8 +49,8 @@ class Pipeline(Protocol):
     """A relaxed codec, holding its parameters: the only thing that training and export know. An `nnx.Module`.
 
     Each `nnx.Param` names its own learning rate: `nnx.Param(value, rate=...)`. Variables that belong to pixels say
-    which of their axes run along the picture's rows and columns, `nnx.Param(logits, rate=1.0, rows=0, columns=1)`: with the
-    parts of them that lie in a window the pipeline renders that window.
+    which of their axes run along the picture's rows and columns, `nnx.Param(logits, rate=1.0, rows=0, columns=1)`:
+    with the parts of them that lie in a window the pipeline renders that window.
     """
 
     def render(self, temperature: Scalar, *, key: jax.Array) -> Rendered:

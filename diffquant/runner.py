@@ -3,7 +3,7 @@
 import dataclasses
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import jax
@@ -16,7 +16,7 @@ from diffquant.export.files import write_atomically
 from diffquant.image import Picture
 from diffquant.interfaces import Artifact
 from diffquant.report import Report, decode, report_of
-from diffquant.training import Snapshot, State, fit, restored
+from diffquant.training import Snapshot, State, fit, gathered, mesh_for, restored, shared_image
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -49,33 +49,45 @@ def keys(seed: int) -> list[jax.Array]:
 
 
 def stages(
-    picture: Picture, config: Config, *, stop: Callable[[], bool] = never, start: State | None = None
+    picture: Picture,
+    config: Config,
+    *,
+    stop: Callable[[], bool] = never,
+    start: State | None = None,
+    devices: Sequence[jax.Device] = (),
 ) -> Iterator[Stage]:
     """Run `config` on `picture`. The last stage holds the result.
 
     `stop` is asked at every stage: once it says yes, the choices are made as they stand, and that is the last stage.
-    From `start`, the state of an earlier run's snapshot, the run continues as that one did: the same file.
+    From `start`, the state of an earlier run's snapshot, the run continues as that one did: the same file. If there are
+    several `devices`, they share out the picture's rows in gradient descent, unless that goes by tiles.
 
     Raises:
+        PlanError: tiles do not suit the pipeline, or devices of several processes cannot share out the rows equally.
         StateError: `start` is the state of another pipeline.
     """
     if (exact := config.pipeline.exact(picture.srgb8)) is not None:
         yield Stage(name="exact", share=1.0, artifact=exact)
         return
     relaxing, hardening = keys(config.seed)
-    target = jnp.asarray(picture.linear())
+    shares = len(devices) > 1 and config.steps > 0 and config.tiles is None
+    mesh = mesh_for(len(picture.srgb8), devices) if shares else None
+    target = jnp.asarray(picture.linear()) if mesh is None else shared_image(picture.linear(), mesh)
     pipeline: Any = config.pipeline.build(picture.srgb8, target)
     if start is not None:
         pipeline = restored(pipeline, start)
     yield Stage(name="relax", share=0.0 if start is None else start.step / config.steps)
 
     def harden() -> Iterator[tuple[float, Artifact]]:
-        return pipeline.harden(target, tuple(config.losses.values()), key=hardening)
+        losses = tuple(config.losses.values())
+        if mesh is None:
+            return pipeline.harden(target, losses, key=hardening)
+        return gathered(pipeline).harden(jnp.asarray(picture.linear()), losses, key=hardening)
 
     def draft() -> Artifact:
         return next(harden())[1]
 
-    for snapshot in fit(pipeline, target, config.plan(), key=relaxing, start=start):
+    for snapshot in fit(pipeline, target, config.plan(), key=relaxing, start=start, mesh=mesh):
         pipeline = snapshot.pipeline
         share = snapshot.step / snapshot.steps
         yield Stage(name="relax", share=share, loss=snapshot.loss, snapshot=snapshot, draft=draft)

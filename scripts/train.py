@@ -9,15 +9,24 @@ run, run.json, metrics.jsonl with a line for each snapshot, checkpoints, and in 
 continues a run that was killed at any moment, and ends with the bytes of one that was not. On SIGTERM a run saves what
 it has and ends with status 143; after Ctrl-C, which writes the best so far, it can be resumed as well. The checkpoints
 of a finished run are removed.
+
+Gradient descent shares out the picture's rows among all devices of the machine. With `--distributed auto` also among
+those of several: the same command on each, started by SLURM, by Open MPI or on TPUs; anywhere else `--distributed
+HOST:PORT,PROCESSES,PROCESS`, such as 10.0.0.1:1234,2,0 on the first of two. The first process writes the run's folder.
+Its checkpoints come only with --checkpoint-every, so that all processes stop for them at once, and it is left to them
+how a run is resumed: SIGTERM and Ctrl-C save nothing.
 """
 
+import contextlib
 import dataclasses
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from train_config import constructors, load, source_of
+from train_hosts import Hosts, joined
 from train_run import PROG, Log, Manifest, Saver, Terminated, Termination, clear, manifest_of, need_tensorboard
 from tyro.conf import AvoidSubcommands, FlagCreatePairsOff, Positional, arg
 
@@ -36,13 +45,15 @@ from diffquant.export.files import write_atomically
 from diffquant.image import ImageError, Picture, parse_color, read
 
 if TYPE_CHECKING:
+    import jax
+
     from diffquant.config import Config
     from diffquant.runner import Result
     from diffquant.training import State
 
 USAGE = (
     f"usage: {PROG} CONFIG IMAGE [--out FOLDER] [overrides], or {PROG} --resume FOLDER; "
-    f"to list the overrides: {PROG} CONFIG --help"
+    f"on several machines: --distributed auto; to list the overrides: {PROG} CONFIG --help"
 )
 TERMINATED = 143  # 128 + SIGTERM, as shells have it
 SUFFIXES = {"JPEG": ".jpg", "TIFF": ".tif"}  # the others are named by their format
@@ -57,10 +68,14 @@ def main(arguments: list[str]) -> int:
         return 0 if arguments else 2
     termination = Termination()
     try:
-        with termination.installed():
-            if arguments[0] == "--resume":
-                return resume(arguments[1:], termination)
-            return begin(Path(arguments[0]), arguments[1:], termination)
+        with joined(arguments) as (hosts, arguments):
+            if not arguments:
+                raise UsageError(f"found no config; {USAGE}")
+            # One process alone may not stop: the others would wait for it.
+            with contextlib.nullcontext() if hosts.many else termination.installed():
+                if arguments[0] == "--resume":
+                    return resume(arguments[1:], termination, hosts)
+                return begin(Path(arguments[0]), arguments[1:], termination, hosts)
     except (UsageError, ImageError, OSError, FloatingPointError) as error:
         complain(error, prog=PROG)
         return 2
@@ -72,7 +87,7 @@ def main(arguments: list[str]) -> int:
         return TERMINATED
 
 
-def begin(path: Path, arguments: list[str], termination: Termination) -> int:
+def begin(path: Path, arguments: list[str], termination: Termination, hosts: Hosts) -> int:
     """Run the config at `path` as the other `arguments` say."""
     default = load(path)
     from diffquant.checkpoints import Checkpoints, Fingerprint
@@ -92,6 +107,8 @@ def begin(path: Path, arguments: list[str], termination: Termination) -> int:
         """Steps between pictures of the choices as they stand, in pictures/; by default none are made."""
         tensorboard: bool = False
         """Write events for TensorBoard, in tensorboard/. Needs tensorboardX."""
+        devices: int | None = None
+        """How many of this machine's devices share out the picture's rows; by default all."""
         config: Annotated[Config, arg(name="")] = default
 
     asked = parse(Run, arguments, prog=PROG, config=(AvoidSubcommands, FlagCreatePairsOff), registry=constructors())
@@ -101,7 +118,8 @@ def begin(path: Path, arguments: list[str], termination: Termination) -> int:
     if asked.tensorboard:
         need_tensorboard()
     picture = picture_at(asked.image, asked.background)
-    folder = asked.out or Path("runs") / f"{path.stem}-{asked.image.stem}"
+    devices = hosts.devices(asked.devices)
+    folder = hosts.place(asked.out or Path("runs") / f"{path.stem}-{asked.image.stem}")
     there = next(place for place in (folder.absolute(), *folder.absolute().parents) if place.exists())
     if not (there.is_dir() and os.access(there, os.W_OK)):
         raise UsageError(f"--out: found {there}, expected a folder that can be written to")
@@ -113,6 +131,7 @@ def begin(path: Path, arguments: list[str], termination: Termination) -> int:
         checkpoint_every=asked.checkpoint_every,
         pictures_every=asked.pictures_every,
         tensorboard=asked.tensorboard,
+        devices=asked.devices,
     )
     checkpoints = Checkpoints(folder / "checkpoints", fingerprint)
     folder.mkdir(parents=True, exist_ok=True)
@@ -122,10 +141,10 @@ def begin(path: Path, arguments: list[str], termination: Termination) -> int:
         (folder / "run.json").unlink()  # last: until then what is there is a run that can be resumed from its start
     write_atomically(folder / "config.py", source_of(asked.config).encode())
     manifest.write(folder)
-    return work(folder, manifest, asked.config, picture, checkpoints, None, termination)
+    return work(folder, manifest, asked.config, picture, checkpoints, None, termination, hosts, devices)
 
 
-def resume(arguments: list[str], termination: Termination) -> int:
+def resume(arguments: list[str], termination: Termination, hosts: Hosts) -> int:
     """Continue the run in the folder that the arguments name."""
     if len(arguments) != 1:
         raise UsageError(f"--resume: found {len(arguments)} arguments, expected one: the folder of a run")
@@ -153,7 +172,9 @@ def resume(arguments: list[str], termination: Termination) -> int:
         raise UsageError(str(error)) from None
     for notice in notices:
         print(f"{PROG}: {notice}; continuing from the one before", file=sys.stderr)
-    return work(folder, manifest, config, picture, checkpoints, start, termination)
+    checkpoints = Checkpoints(hosts.place(folder) / "checkpoints", fingerprint)
+    devices = hosts.devices(manifest.devices)
+    return work(hosts.place(folder), manifest, config, picture, checkpoints, start, termination, hosts, devices)
 
 
 def picture_at(path: Path, background: str) -> Picture:
@@ -176,22 +197,26 @@ def work(
     checkpoints: Any,
     start: "State | None",
     termination: Termination,
+    hosts: Hosts,
+    devices: "Sequence[jax.Device]",
 ) -> int:
     """Run from `start` to the end, and leave in `folder` what comes of it."""
     from diffquant.pipelines.goals import UnreachableError
     from diffquant.report import to_json
-    from diffquant.training import StateError
+    from diffquant.training import PlanError, StateError
 
     use_compilation_cache()
     step = 0 if start is None else start.step
     log = Log(folder, manifest, step)
-    saver = Saver(checkpoints, manifest.checkpoint_every, step, termination)
+    saver = Saver(checkpoints, manifest.checkpoint_every, step, termination, alone=not hosts.many)
     termination.waits = config.steps > 0 and not (start is not None and start.over)
     try:
-        result, interrupted = run(picture, config, start, log, saver)
+        result, interrupted = run(picture, config, start, log, saver, devices)
         termination.check()
     except UnreachableError as error:
         raise UsageError(f"--pipeline.goal: {error}") from None
+    except PlanError as error:
+        raise UsageError(str(error)) from None
     except StateError as error:
         raise UsageError(f"--resume: {checkpoints.folder}: {error}") from None
     except Terminated:
@@ -212,11 +237,19 @@ def work(
     return 0
 
 
-def run(picture: Picture, config: "Config", start: "State | None", log: Log, saver: Saver) -> tuple["Result", bool]:
+def run(
+    picture: Picture,
+    config: "Config",
+    start: "State | None",
+    log: Log,
+    saver: Saver,
+    devices: "Sequence[jax.Device]",
+) -> tuple["Result", bool]:
     """The result, and whether it was cut short. A first Ctrl-C ends the run with the best so far, a second at once."""
     from diffquant.runner import finish, stages
 
-    with interruptible() as interrupted:
+    unheeded: contextlib.AbstractContextManager[list[int]] = contextlib.nullcontext([])
+    with interruptible() if saver.alone else unheeded as interrupted:
 
         def stop() -> bool:
             if interrupted:
@@ -225,7 +258,7 @@ def run(picture: Picture, config: "Config", start: "State | None", log: Log, sav
             return bool(interrupted)
 
         with progress(picture.name) as show:
-            for stage in stages(picture, config, stop=stop, start=start):
+            for stage in stages(picture, config, stop=stop, start=start, devices=devices):
                 show(stage.name, stage.share)
                 if stage.snapshot is not None:
                     log.write(stage)

@@ -67,6 +67,7 @@ class Manifest:
     checkpoint_every: int | None
     pictures_every: int | None
     tensorboard: bool
+    devices: int | None = None
     finished: bool = False
 
     def write(self, folder: Path) -> None:
@@ -168,9 +169,12 @@ class Log:
 
 
 class Saver:
-    """Decides when a checkpoint is due."""
+    """Decides when a checkpoint is due. A process that is not `alone` heeds nothing but the step: so all agree."""
 
-    def __init__(self, checkpoints: Any, every: int | None, step: int, termination: Termination) -> None:
+    def __init__(
+        self, checkpoints: Any, every: int | None, step: int, termination: Termination, *, alone: bool = True
+    ) -> None:
+        self.alone = alone
         self.checkpoints, self.every, self.termination = checkpoints, every, termination
         self.saved, self.time = step, time.perf_counter()
         self.cost: float | None = None  # seconds of the last checkpoint
@@ -182,6 +186,8 @@ class Saver:
         passed, over = time.perf_counter() - self.time, snapshot.state.over
         if self.every is not None:
             due = over or snapshot.step // self.every > self.saved // self.every
+        elif not self.alone:
+            due = False
         else:
             if self.cost is None:
                 self.cost = sum(array.nbytes for array in snapshot.state.arrays.values()) / SPEED

@@ -13,6 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Float32
 
+from diffquant.signal.mesh import whole_columns, whole_rows
+
 Kernel = tuple[float, ...]  # symmetric, odd length, sums to 1
 Border = Literal["symmetric", "zero"]
 
@@ -79,8 +81,8 @@ def blur(planes: Float[Array, "c h w"], kernel: Kernel, border: Border = "symmet
 
 @functools.partial(jax.jit, static_argnums=(1, 2))  # traced and lowered once for each shape, however often used
 def _blur(planes: Array, kernel: Kernel, border: Border) -> Array:
-    rows = jax.lax.map(lambda plane: _along(plane, kernel, 0, border), planes)
-    return jax.lax.map(lambda plane: _along(plane, kernel, 1, border), rows)
+    rows = jax.lax.map(lambda plane: _along(plane, kernel, 0, border), whole_columns(planes))
+    return jax.lax.map(lambda plane: _along(plane, kernel, 1, border), whole_rows(rows))
 
 
 def _forward(planes: Array, kernel: Kernel, border: Border) -> tuple[Array, None]:
@@ -128,4 +130,5 @@ def energy(planes: Float[Array, "c h w"], kernel: Kernel) -> Float[Array, "c h w
             for i in range(2 * radius + 1)
         )
 
-    return jax.lax.map(lambda plane: along(along(plane, 0), 1), planes)
+    rows = jax.lax.map(lambda plane: along(plane, 0), whole_columns(planes))
+    return jax.lax.map(lambda plane: along(plane, 1), whole_rows(rows))

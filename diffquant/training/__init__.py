@@ -1,7 +1,21 @@
 """Relaxation: gradient descent on a soft pipeline."""
 
 from diffquant.training.descent import Snapshot, fit
-from diffquant.training.plan import Plan, State, StateError, Tiles
+from diffquant.training.mesh import gathered, mesh_for, on_host, shared_image
+from diffquant.training.plan import Plan, PlanError, State, StateError, Tiles
 from diffquant.training.state import restored
 
-__all__ = ["Plan", "Snapshot", "State", "StateError", "Tiles", "fit", "restored"]
+__all__ = [
+    "Plan",
+    "PlanError",
+    "Snapshot",
+    "State",
+    "StateError",
+    "Tiles",
+    "fit",
+    "gathered",
+    "mesh_for",
+    "on_host",
+    "restored",
+    "shared_image",
+]

@@ -7,9 +7,10 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.sharding import Mesh
 
 from diffquant.interfaces import Image
-from diffquant.training.plan import Plan, State
+from diffquant.training.plan import Plan, PlanError, State
 from diffquant.training.tiled import Tiled
 from diffquant.training.whole import Whole
 
@@ -30,22 +31,33 @@ class Snapshot:
     state: State
 
 
-def fit(pipeline: Any, target: Image, plan: Plan, *, key: jax.Array, start: State | None = None) -> Iterator[Snapshot]:
+def fit(
+    pipeline: Any, target: Image, plan: Plan, *, key: jax.Array, start: State | None = None, mesh: Mesh | None = None
+) -> Iterator[Snapshot]:
     """Tune `pipeline` on `target`: a snapshot after every chunk. The caller logs, draws, saves or stops.
 
     Before every chunk but the first a pipeline that is `Refreshable` is refreshed.
+
+    The devices of a `mesh` (`mesh_for`) share the picture's rows and what belongs to them; the same steps, up to
+    rounding. In snapshots variables are then shared out too (`gathered`).
 
     From `start`, the state of a snapshot under the same arguments, follow the snapshots that followed it there, bit for
     bit on the same machine.
 
     Raises:
         FloatingPointError: the loss is not finite; the message names the step.
+        PlanError: the plan asks for tiles, and the pipeline renders only whole pictures, or there is a mesh.
         StateError: `start` is the state of another pipeline.
-        ValueError: the plan asks for tiles, and the pipeline renders only whole pictures.
     """
     if plan.steps == 0 or (start is not None and start.over):
         return
-    work: Whole | Tiled = (Whole if plan.tiles is None else Tiled)(pipeline, target, plan, key=key, start=start)
+    if plan.tiles is not None and mesh is not None:
+        raise PlanError(f"tiles: found {mesh.size} devices, expected one")
+    work: Whole | Tiled
+    if plan.tiles is None:
+        work = Whole(pipeline, target, plan, key=key, start=start, mesh=mesh)
+    else:
+        work = Tiled(pipeline, target, plan, key=key, start=start)
     step, before = (0, math.inf) if start is None else (start.step, start.mean)
     over = False
     while not over:

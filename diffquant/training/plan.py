@@ -9,6 +9,10 @@ from diffquant.schedules import Schedule
 SMALLEST = 64  # pixels of a tile's side
 
 
+class PlanError(ValueError):
+    """A plan that cannot be followed with this pipeline, picture and these devices."""
+
+
 class StateError(ValueError):
     """A state that is not one of this pipeline."""
 

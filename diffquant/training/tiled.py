@@ -21,7 +21,7 @@ from diffquant.interfaces import Image, Refreshable, Scalar
 from diffquant.losses.base import LocalLoss
 from diffquant.schedules import value
 from diffquant.signal.windows import Tile, windows
-from diffquant.training.plan import Plan, State
+from diffquant.training.plan import Plan, PlanError, State
 from diffquant.training.state import adam, filled, has_place, is_variable, moved, named, parts_of, restored
 
 
@@ -135,7 +135,7 @@ class Tiled:
         """Pipelines may not change here: what they look at is the whole picture."""
         pipeline = self.tuned()
         if isinstance(pipeline, Refreshable) and pipeline.refreshed(jnp.asarray(self.target)) is not None:
-            raise ValueError("tiles: found candidates that are refreshed, expected fixed ones")
+            raise PlanError("tiles: found candidates that are refreshed, expected fixed ones")
 
     def tuned(self) -> Any:
         """The pipeline as it stands."""
@@ -228,7 +228,7 @@ def _answer(
         """What each pixel adds to the whole picture's loss; and its own pixels to each, unweighted."""
         rendered = nnx.merge(graph, local, shared, around, constants).render(value(plan.temperature, progress), key=key)
         if rendered.image.shape != target.shape:
-            raise ValueError("tiles: found a pipeline that renders whole pictures only, expected one of pixels")
+            raise PlanError("tiles: found a pipeline that renders whole pictures only, expected one of pixels")
         total, parts = jnp.zeros((h, w)), {}
         for name, loss in plan.losses:
             assert isinstance(loss, LocalLoss)

@@ -1,15 +1,18 @@
 """Descent on the whole picture at once: many steps in one dispatch."""
 
+import contextlib
 import functools
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int
 
 from diffquant.interfaces import Image, Refreshable, Scalar
 from diffquant.schedules import value
+from diffquant.training.mesh import shared, shared_image
 from diffquant.training.plan import Plan, State
 from diffquant.training.state import adam, filled, moved, named, parts_of, restored
 
@@ -48,9 +51,11 @@ def _advance(
 
 
 class Whole:
-    """A pipeline, its moments, and the picture, all on the device."""
+    """A pipeline, its moments, and the picture, all on the device; or shared out among the devices of a `mesh`."""
 
-    def __init__(self, pipeline: Any, target: Image, plan: Plan, *, key: jax.Array, start: State | None) -> None:
+    def __init__(
+        self, pipeline: Any, target: Image, plan: Plan, *, key: jax.Array, start: State | None, mesh: Mesh | None = None
+    ) -> None:
         if start is not None:
             pipeline = restored(pipeline, start)
         self.target, self.plan, self.key = target, plan, key
@@ -61,12 +66,17 @@ class Whole:
         else:
             moments = filled("moments", jax.eval_shape(begin, parameters), start.arrays)
         self.state = (parameters, moments, jnp.int32(0 if start is None else start.step))
+        self.mesh = mesh
+        if mesh is not None:
+            self.state, self.constants, self.key = shared((self.state, self.constants, key), mesh)
+            self.target = shared_image(target, mesh)
 
     def advance(self, length: int) -> tuple[Float[Array, " s"], Parts]:
         """So many steps: the weighted sum of losses before each, and the losses by name."""
-        self.state, history = _advance(
-            self.state, self.constants, self.target, self.key, graph=self.graph, plan=self.plan, length=length
-        )
+        with contextlib.nullcontext() if self.mesh is None else jax.set_mesh(self.mesh):
+            self.state, history = _advance(
+                self.state, self.constants, self.target, self.key, graph=self.graph, plan=self.plan, length=length
+            )
         return history
 
     def refresh(self) -> None:

@@ -1,0 +1,126 @@
+"""One picture on many devices, simulated on the CPU, and in several processes. Oracle: one device."""
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+import train_runs
+from PIL import Image
+from train_runs import TRAIN, figures
+
+from diffquant.training import PlanError, mesh_for
+
+script = train_runs.script
+H, W = 24, 37
+CONFIG = """
+from diffquant.assignment import PixelSoftmax
+from diffquant.config import Config
+from diffquant.export.dither import BlueNoise
+from diffquant.losses import BlurError
+from diffquant.pipelines.palette import Palette
+
+codec = Palette(colors=5, assignment=PixelSoftmax(), dither=BlueNoise())
+config = Config(pipeline=codec, losses={"eye": BlurError(sigmas=(1.0,), weights=(1.0,))}, steps=4, every=2)
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """With a config, pictures of 24 and of 23 rows, and a run on one device."""
+    folder = tmp_path_factory.mktemp("devices")
+    (folder / "config.py").write_text(CONFIG)
+    y, x = np.mgrid[:H, :W] / H
+    smooth = np.stack([60 + 80 * x, 200 * y, 128 + 60 * np.sin(9 * x + 7 * y)], -1)
+    pixels = (smooth + np.random.default_rng(0).normal(0, 6, (H, W, 3))).clip(0, 255).astype(np.uint8)
+    Image.fromarray(pixels).save(folder / "even.png")
+    Image.fromarray(pixels[1:]).save(folder / "odd.png")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def alone(folder, script):
+    out = folder / "alone"
+    assert script.main([str(folder / "config.py"), str(folder / "even.png"), "--out", str(out)]) == 0
+    return out
+
+
+def started(folder, *options, devices=1):
+    """The script in a process of its own that sees so many devices."""
+    environment = os.environ | {
+        "JAX_PLATFORMS": "cpu",
+        "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices} --xla_backend_optimization_level=0",
+        "JAX_ENABLE_COMPILATION_CACHE": "0",
+    }
+    command = [sys.executable, str(TRAIN), "config.py", *options]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen(command, cwd=folder, env=environment, **pipes)
+
+
+def two_processes(folder, *options):
+    """Status and stderr of each."""
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    both = [started(folder, *options, "--distributed", f"localhost:{port},2,{number}") for number in range(2)]
+    answers = [process.communicate(timeout=300)[1] for process in both]
+    return [(process.returncode, answer) for process, answer in zip(both, answers, strict=True)]
+
+
+def assert_same_run(found: Path, expected: Path):
+    """Up to rounding."""
+    lines, others = figures(found), figures(expected)
+    assert [line["step"] for line in lines] == [line["step"] for line in others]
+    assert [line["loss"] for line in lines] == pytest.approx([line["loss"] for line in others], rel=1e-4)
+    pictures = [np.array(Image.open(run / "result.png")) for run in (found, expected)]
+    assert (pictures[0] == pictures[1]).mean() > 0.99
+
+
+def test_eight_devices_do_what_one_does(folder, alone):
+    process = started(folder, "even.png", "--out", "eight", devices=8)
+    complaint = process.communicate(timeout=300)[1]
+    assert process.returncode == 0, complaint
+    assert_same_run(folder / "eight", alone)
+
+
+def test_two_processes_do_what_one_does_and_one_of_them_writes(folder, alone):
+    for status, complaint in two_processes(folder, "even.png", "--out", "two", "--checkpoint-every", "2"):
+        assert status == 0, complaint
+    assert_same_run(folder / "two", alone)
+    assert sorted(path.name for path in (folder / "two").iterdir()) == sorted(path.name for path in alone.iterdir())
+
+
+def test_two_processes_refuse_rows_that_they_cannot_share_out(folder):
+    for status, complaint in two_processes(folder, "odd.png", "--out", "odd"):
+        assert status == 2
+        assert "train.py: picture: found 23 rows, expected a multiple of the 2 devices\n" in complaint
+
+
+@pytest.mark.parametrize(("rows", "devices", "used"), [(24, 8, 8), (450, 8, 6), (23, 8, 1), (2, 8, 2)])
+def test_a_machine_uses_as_many_devices_as_share_out_the_rows_equally(rows, devices, used):
+    assert mesh_for(rows, [jax.devices()[0]] * devices).size == used
+
+
+def test_processes_use_all_devices_or_none(monkeypatch):
+    monkeypatch.setattr(jax, "process_count", lambda: 2)
+    with pytest.raises(PlanError, match="found 450 rows, expected a multiple of the 8 devices"):
+        mesh_for(450, [jax.devices()[0]] * 8)
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        (["--distributed"], "--distributed: found no value, expected auto or HOST:PORT,PROCESSES,PROCESS"),
+        (["--distributed", "localhost"], "--distributed: found 'localhost', expected auto or HOST:PORT,"),
+        (["--devices", "9"], "--devices: found 9, expected 1 to 1"),
+    ],
+)
+def test_what_cannot_be_is_said_in_one_line(script, folder, options, complaint, capsys):
+    assert script.main([str(folder / "config.py"), str(folder / "even.png"), *options]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"train.py: {complaint}")
+    assert error.count("\n") == 1
