@@ -4,6 +4,7 @@ Oracles: NumPy on the files that it keeps; means, ratios and counts by hand from
 """
 
 import csv
+import functools
 import io
 import os
 import signal
@@ -51,20 +52,19 @@ def command(*arguments):
 
 
 @pytest.fixture
-def benchmark(environment):
-    def run(*arguments):
-        return subprocess.run(command(*arguments), env=environment, capture_output=True, text=True, timeout=300)
-
-    return run
-
-
-@pytest.fixture
 def script(monkeypatch):
     """The script as a module."""
     monkeypatch.syspath_prepend(str(SCRIPTS))
     import benchmark_quality
 
+    monkeypatch.setattr("quality_runs.use_compilation_cache", lambda: None)  # leave this process's settings as they are
     return benchmark_quality
+
+
+@pytest.fixture
+def run(script, outcome):
+    """Runs it in this process: exit status, stdout, stderr."""
+    return functools.partial(outcome, script.main)
 
 
 def rows_of(path):
@@ -80,14 +80,15 @@ def pixels(path):
         return np.asarray(image.convert("RGB"))
 
 
-def test_rows_are_right_and_nothing_is_done_twice(benchmark, images, tmp_path):
+def test_rows_are_right_and_nothing_is_done_twice(run, images, tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))  # no programs
     out = tmp_path / "new" / "out"
     arguments = ("--images", images, "-n", 4, 4, "--preset", "fast", "--live", "--out", out)
-    done = benchmark(*arguments)
-    assert done.returncode == 0, done.stderr
-    assert "benchmark_quality: live-pngquant-fs: skipped: found no pngquant on PATH that works" in done.stderr
-    assert "benchmark_quality: live-imagemagick-fs: skipped: found no magick or convert" in done.stderr
-    assert "## 4 colours, 2 images" in done.stdout
+    status, shown, said = run(*arguments)
+    assert status == 0, said
+    assert "benchmark_quality: live-pngquant-fs: skipped: found no pngquant on PATH that works" in said
+    assert "benchmark_quality: live-imagemagick-fs: skipped: found no magick or convert" in said
+    assert "## 4 colours, 2 images" in shown
 
     results = out / "results.csv"
     rows = rows_of(results)
@@ -104,7 +105,7 @@ def test_rows_are_right_and_nothing_is_done_twice(benchmark, images, tmp_path):
     finished = results.read_text()
     half = finished[: finished.rindex(",")]  # the last row without its seconds and its end
     results.write_text(half)
-    assert benchmark(*arguments).stdout == done.stdout.replace(*shown_seconds(done.stdout, results, LIVE[-1]))
+    assert run(*arguments)[1] == shown.replace(*shown_seconds(shown, results, LIVE[-1]))
     resumed = results.read_text()
     *whole, last = finished.splitlines()
     assert resumed.splitlines()[:-1] == whole
@@ -116,7 +117,7 @@ def test_rows_are_right_and_nothing_is_done_twice(benchmark, images, tmp_path):
     writer.writeheader()
     writer.writerows(rows_of(results).values())
     results.write_text(without.getvalue())
-    assert benchmark(*arguments).returncode == 0
+    assert run(*arguments)[0] == 0
     assert rows_of(results) == rows_in(resumed)  # seconds too: only those metrics are new
 
 
@@ -161,11 +162,10 @@ PEERS = (
 )
 
 
-def test_tables_hold_means_the_best_peer_and_images_ahead(benchmark, finished, tmp_path):
-    done = benchmark(*finished, "--peers", write(tmp_path / "peers.csv", *PEERS))
-    assert done.returncode == 0, done.stderr
-    assert done.stderr == ""
-    assert done.stdout.splitlines() == [
+def test_tables_hold_means_the_best_peer_and_images_ahead(run, finished, tmp_path):
+    status, shown, said = run(*finished, "--peers", write(tmp_path / "peers.csv", *PEERS))
+    assert (status, said) == (0, "")
+    assert shown.splitlines() == [
         "## 4 colours, 2 images",
         "",
         "| method | PSNR dB ↑ | S-CIELAB ΔE ↓ | bytes | seconds |",
@@ -286,20 +286,20 @@ def test_a_mistake_is_answered_in_one_line(script, images, capsys, monkeypatch, 
     assert text in shown.err
 
 
-def test_an_argument_that_cannot_be_read_is_answered_in_one_line(benchmark):
-    done = benchmark(*PLAIN, "--preset", "good")
+def test_an_argument_that_cannot_be_read_is_answered_in_one_line(environment):
+    done = subprocess.run(command(*PLAIN, "--preset", "good"), env=environment, capture_output=True, text=True)
     assert done.returncode == 2
     assert len(done.stderr.splitlines()) == 1
     assert done.stderr.startswith("benchmark_quality: ")
     assert "'good'" in done.stderr
 
 
-def test_a_bad_picture_is_reported_and_the_others_are_scored(benchmark, finished, images):
+def test_a_bad_picture_is_reported_and_the_others_are_scored(run, finished, images):
     (images / "cut.png").write_bytes((images / "a.png").read_bytes()[:200])
-    done = benchmark(*finished)
-    assert done.returncode == 2
-    assert "cut.png: truncated PNG" in done.stderr
-    assert "## 4 colours, 2 images" in done.stdout
+    status, shown, said = run(*finished)
+    assert status == 2
+    assert "cut.png: truncated PNG" in said
+    assert "## 4 colours, 2 images" in shown
 
 
 # Interruption

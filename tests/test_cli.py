@@ -1,6 +1,7 @@
-"""The `diffquant` command as a user runs it: a process, its output, its exit status and the files that it leaves.
+"""The `diffquant` command: its output, its exit status and the files that it leaves.
 
-Oracle for the files: Pillow, and the PNG specification for IHDR.
+As a user runs it, in a process of its own, where that may matter; else in this one, where no time goes into starting
+and each size compiles once. Oracle for the files: Pillow, and the PNG specification for IHDR.
 """
 
 import json
@@ -68,6 +69,14 @@ def diffquant(folder, environment):
     return run
 
 
+@pytest.fixture
+def here(folder, answer, monkeypatch):
+    """The command, standing in `folder`, in this process, whose settings it leaves as they are."""
+    monkeypatch.setattr("diffquant.console.use_compilation_cache", lambda: None)
+    monkeypatch.chdir(folder)
+    return answer
+
+
 def succeeded(done):
     assert done.returncode == 0, done.stderr
     return done
@@ -98,7 +107,7 @@ def palette_of(path):
 # What it writes
 
 
-def test_several_pictures_go_into_a_folder_and_reports_agree_with_the_files(diffquant, folder):
+def test_several_pictures_go_into_a_folder_and_reports_agree_with_the_files(diffquant, here, folder):
     options = (*FAST, "--seed", "3")
     done = succeeded(diffquant("quantize", "photo.png", "other.png", "few.png", "-o", "new/", *options, "--json"))
     assert done.stderr == ""
@@ -123,34 +132,34 @@ def test_several_pictures_go_into_a_folder_and_reports_agree_with_the_files(diff
     for figure in ("again.PNG", f"{len(data):,}", f"{reports[0]['psnr']:.2f} dB"):
         assert figure in again.stdout
 
-    judged = json.loads(succeeded(diffquant("evaluate", "photo.png", "again.PNG", "--json")).stdout)
+    judged = json.loads(succeeded(here("evaluate", "photo.png", "again.PNG", "--json")).stdout)
     expected = {k: v for k, v in reports[0].items() if k not in ("input", "output", "seconds")}
     assert judged["ms_ssim"] is None  # the pictures are too small for it
     assert judged.keys() > expected.keys()
     assert {name: judged[name] for name in expected} == pytest.approx(expected, rel=1e-12)
 
 
-def test_pinned_colours_are_in_the_palette(diffquant, folder):
-    succeeded(diffquant("quantize", "photo.png", "-o", "out.png", *FAST, "--pin", "#400080, #C0C080"))
+def test_pinned_colours_are_in_the_palette(here, folder):
+    succeeded(here("quantize", "photo.png", "-o", "out.png", *FAST, "--pin", "#400080, #C0C080"))
     assert {"#400080", "#c0c080"} <= palette_of(folder / "out.png")
     assert len(palette_of(folder / "out.png")) == 4
 
 
-def test_a_palette_given_as_a_list_is_all_there_is_and_transparency_shows_the_background(diffquant, folder):
+def test_a_palette_given_as_a_list_is_all_there_is_and_transparency_shows_the_background(here, folder):
     clear = np.dstack([photo(HEIGHT, WIDTH), np.full((HEIGHT, WIDTH), 255, np.uint8)])
     clear[:, : WIDTH // 2, 3] = 0
     Image.fromarray(clear).save(folder / "clear.png")
     options = ("--palette", ",".join(COLORS), "--background", "navy", "--preset", "fast")
-    done = succeeded(diffquant("quantize", "clear.png", "-o", "out.png", *options))
+    done = succeeded(here("quantize", "clear.png", "-o", "out.png", *options))
     assert "diffquant: clear.png: alpha composited on #000080" in done.stderr.splitlines()
     assert colors_in(folder / "out.png") <= set(COLORS)
     assert (pixels(folder / "out.png")[:, : WIDTH // 4] == (0, 0, 128)).all()
 
 
 @pytest.mark.parametrize("dither", ["none", "sample", "blue-noise"])
-def test_every_dither_obeys_a_palette_from_a_file(diffquant, folder, dither):
+def test_every_dither_obeys_a_palette_from_a_file(here, folder, dither):
     options = ("--palette", "colors.txt", "--dither", dither, "--preset", "fast")
-    succeeded(diffquant("quantize", "photo.png", "-o", "out.png", *options))
+    succeeded(here("quantize", "photo.png", "-o", "out.png", *options))
     assert color_type(folder / "out.png") == 3
     assert colors_in(folder / "out.png") <= set(COLORS)
 
@@ -161,8 +170,8 @@ def test_version_is_the_package_s(diffquant):
     assert succeeded(diffquant("--version")).stdout == f"diffquant {version('diffquant')}\n"
 
 
-def test_a_bad_picture_does_not_stop_the_others(diffquant, folder):
-    done = diffquant("quantize", "cut.png", "few.png", "-o", "new", *FAST, "--json")
+def test_a_bad_picture_does_not_stop_the_others(here, folder):
+    done = here("quantize", "cut.png", "few.png", "-o", "new", *FAST, "--json")
     assert done.returncode == 2
     assert done.stderr.startswith("diffquant: cut.png: ")
     assert [report["input"] for report in json.loads(done.stdout)] == ["few.png"]
@@ -222,34 +231,45 @@ def assert_one_line(done, text):
 
 
 @pytest.mark.parametrize(("arguments", "text"), MISTAKES.values(), ids=MISTAKES)
-def test_a_mistake_is_answered_in_one_line_and_leaves_no_file(diffquant, folder, arguments, text):
+def test_a_mistake_is_answered_in_one_line_and_leaves_no_file(here, folder, arguments, text):
     before = listing(folder)
-    assert_one_line(diffquant(*arguments), text)
+    assert_one_line(here(*arguments), text)
     assert listing(folder) == before
 
 
-def test_a_seed_out_of_range_is_a_mistake(diffquant):
-    assert_one_line(diffquant(*QUANTIZE, *FAST, "--seed", str(2**64)), "--seed")
+def test_mistakes_are_all_that_a_process_says(folder, environment):
+    mistakes = [arguments for arguments, _ in MISTAKES.values()]
+    code = f"from diffquant.cli import command\nfor arguments in {mistakes}: assert command(arguments) == 2"
+    before = listing(folder)
+    process = [sys.executable, "-W", "error", "-c", code]
+    done = subprocess.run(process, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr
+    assert len(done.stderr.splitlines()) == len(MISTAKES)
+    assert listing(folder) == before
+
+
+def test_a_seed_out_of_range_is_a_mistake(here):
+    assert_one_line(here(*QUANTIZE, *FAST, "--seed", str(2**64)), "--seed")
 
 
 def test_mistakes_are_named_whatever_the_encoding_of_the_terminal(diffquant):
     assert_one_line(diffquant(*QUANTIZE, "--preset", "good", PYTHONIOENCODING="latin-1"), "good")
 
 
-def test_no_report_is_printed_of_a_picture_that_failed(diffquant):
-    assert_one_line(diffquant("quantize", "none.png", "-o", "out.png", "--json"), "none.png")
+def test_no_report_is_printed_of_a_picture_that_failed(here):
+    assert_one_line(here("quantize", "none.png", "-o", "out.png", "--json"), "none.png")
 
 
-def test_reports_are_json_by_the_standard(diffquant):
+def test_reports_are_json_by_the_standard(here):
     def refuse(word):
         pytest.fail(f"found {word}")
 
-    done = succeeded(diffquant("evaluate", "photo.png", "other.png", "--json"))
+    done = succeeded(here("evaluate", "photo.png", "other.png", "--json"))
     json.loads(done.stdout, parse_constant=refuse)
 
 
-def test_pinned_colours_that_no_pixel_has_are_not_written(diffquant, folder):
-    succeeded(diffquant("quantize", "few.png", "-o", "out.png", *FAST, "--pin", "#ff00ff"))
+def test_pinned_colours_that_no_pixel_has_are_not_written(here, folder):
+    succeeded(here("quantize", "few.png", "-o", "out.png", *FAST, "--pin", "#ff00ff"))
     assert "#ff00ff" not in palette_of(folder / "out.png")
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import train_runs
 from PIL import Image
 
 from diffquant.config import Config
@@ -23,6 +24,8 @@ ROOT = Path(__file__).parent.parent
 CONFIGS = sorted((ROOT / "configs").glob("*.py"))
 TRAIN = ROOT / "scripts" / "train.py"
 SHORT = ["--steps", "2", "--every", "1"]
+
+script = train_runs.script
 
 
 @pytest.fixture(scope="module")
@@ -74,6 +77,13 @@ def train(folder, *arguments):
 
 def contents(folder):
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
+
+
+def assert_one_line(out, err, named):
+    assert out == ""
+    assert err.count("\n") == 1
+    assert err.endswith("\n")
+    assert named in err
 
 
 def test_there_are_configs():
@@ -156,12 +166,17 @@ def test_train_writes_the_result_the_figures_and_a_config_that_repeats_it(folder
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_train_answers_mistakes_with_one_line_and_leaves_nothing(folder, arguments, named):
+def test_train_answers_mistakes_with_one_line_and_leaves_nothing(script, folder, monkeypatch, capsys, arguments, named):
+    monkeypatch.chdir(folder)
     before = contents(folder)
-    answer = train(folder, *arguments)
+    assert script.main([*map(str, arguments)]) == 2
+    assert_one_line(*capsys.readouterr(), named)
+    assert contents(folder) == before
+
+
+def test_a_mistake_is_the_status_of_the_process(folder):
+    before = contents(folder)
+    answer = train(folder, "absent.py", "tiny.png")
     assert answer.returncode == 2
-    assert answer.stdout == ""
-    assert answer.stderr.count("\n") == 1
-    assert answer.stderr.endswith("\n")
-    assert named in answer.stderr
+    assert_one_line(answer.stdout, answer.stderr, "absent.py: found no such file")
     assert contents(folder) == before

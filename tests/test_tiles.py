@@ -15,6 +15,9 @@ from diffquant.pipelines.palette import Palette
 
 EYE = BlurError(sigmas=(0.0, 0.75, 1.9), weights=(0.1, 0.5, 1.0), chroma=(0.02, 0.4, 1.0), masking=(0.03, 0.0, 0.0))
 H, W = 150, 97
+QUADRATIC = jax.jit(polish.quadratic, static_argnums=(2, 3))  # each whole: else every operation is compiled by itself
+LOSS = jax.jit(polish.loss, static_argnums=(3, 4))
+REFIT = jax.jit(polish.refit, static_argnums=(4, 5, 6))
 
 
 def photo(h=H, w=W):
@@ -54,8 +57,8 @@ def start():
 
 def error_of(index, target, colors, first, grid):
     shown = jnp.moveaxis(colors[first], -1, 0)
-    problem = polish.quadratic(target, shown, EYE, grid)
-    return float(polish.loss(grid.split(jnp.asarray(index)[None])[:, :, 0], colors, problem, EYE, grid))
+    problem = QUADRATIC(target, shown, EYE, grid)
+    return float(LOSS(grid.split(jnp.asarray(index)[None])[:, :, 0], colors, problem, EYE, grid))
 
 
 def swept(start, side, passes=2):
@@ -111,9 +114,9 @@ def test_the_palette_is_refitted_as_the_whole_would_be(start):
     index = swept(start, 1000, passes=1)
     grid = polish.grid_of(target.shape, EYE)
     free = np.ones(len(colors), np.float32)
-    problem = polish.quadratic(target, jnp.moveaxis(colors[first], -1, 0), EYE, grid)
+    problem = QUADRATIC(target, jnp.moveaxis(colors[first], -1, 0), EYE, grid)
     phases = grid.split(jnp.asarray(index)[None])[:, :, 0]
-    whole = polish.refit(phases, colors, jnp.asarray(free), problem, EYE, grid, 3)
+    whole = REFIT(phases, colors, jnp.asarray(free), problem, EYE, grid, 3)
     tiled = tiles.refit(index, first, target, colors, free, EYE, 64, 3)
     np.testing.assert_allclose(tiled, whole, atol=2e-4)
     assert np.abs(np.asarray(whole - colors)).max() > 0.005
@@ -137,10 +140,10 @@ def test_a_large_picture_is_polished_in_tiles_and_ends_as_well():
         artifact = results[-1][1]
         linear = color.linear_from_srgb8(np.ascontiguousarray(np.moveaxis(artifact.decode(), -1, 0)))
         grid = polish.grid_of(target.shape, EYE)
-        problem = polish.quadratic(target, jnp.asarray(linear), EYE, grid)
+        problem = QUADRATIC(target, jnp.asarray(linear), EYE, grid)
         index = jnp.asarray(artifact.indices.astype(np.int32))
         colors = jnp.asarray(color.linear_from_srgb8(artifact.palette))
-        errors.append(float(polish.loss(grid.split(index[None])[:, :, 0], colors, problem, EYE, grid)))
+        errors.append(float(LOSS(grid.split(index[None])[:, :, 0], colors, problem, EYE, grid)))
     assert errors[0] < 1.1 * errors[1]
     for found in shares:
         assert found == sorted(found)
