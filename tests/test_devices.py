@@ -53,7 +53,7 @@ def started(folder, *options, devices=1):
     """The script in a process of its own that sees so many devices."""
     environment = os.environ | {
         "JAX_PLATFORMS": "cpu",
-        "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices} --xla_backend_optimization_level=0",
+        "XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={devices}",
         "JAX_ENABLE_COMPILATION_CACHE": "0",
     }
     command = [sys.executable, str(TRAIN), "config.py", *options]

@@ -68,7 +68,7 @@ class Tiled:
     def _advance(self) -> tuple[float, dict[str, float]]:
         """One step over the tiles that are its turn."""
         numbers = self._turn()
-        pending: list[tuple[int, Answer]] = []
+        pending: list[tuple[Any, Tile]] = []  # parameters of tiles
         slope, total, parts = None, 0.0, dict.fromkeys((name for name, _ in self.plan.losses), 0.0)
         for number in numbers:
             tile = self.tiles[number]
@@ -77,13 +77,15 @@ class Tiled:
             total += float(answer.total)
             for name, part in answer.parts.items():
                 parts[name] += float(part)
-            pending.append((number, answer))
-            # Written when no window to come holds it: all tiles answer to the picture before the step.
-            for old in [old for old in pending if self._end(old[0]) <= tile.top]:
-                self._write(*old)
-                pending.remove(old)
+            pending.append((_own(answer.local, tile), tile))
+            _put(self.means, _own(answer.moments.mu, tile), tile)
+            _put(self.squares, _own(answer.moments.nu, tile), tile)
+            self.visits[number] = answer.moments.count
+            # Written when no window to come holds them: all tiles answer to the picture before the step.
+            while pending and _end(pending[0][1]) <= tile.top:
+                _put(self.local, *pending.pop(0))
         for old in pending:
-            self._write(*old)
+            _put(self.local, *old)
         scale = self._scale(numbers)
         self.shared, self.moments = _shared_step(self.shared, self.moments, slope, self.step, scale, plan=self.plan)
         self.step += 1
@@ -100,10 +102,6 @@ class Tiled:
     def _scale(self, numbers: list[int]) -> float:
         """What the tiles' sums are multiplied by to stand for the whole picture's."""
         return self.target[0].size / sum(_area(self.tiles[number]) for number in numbers)
-
-    def _end(self, number: int) -> int:
-        """The row after the tile's last."""
-        return self.tiles[number].top + self.tiles[number].rows[1]
 
     def _answer(self, number: int) -> Answer:
         tile = self.tiles[number]
@@ -123,13 +121,6 @@ class Tiled:
             picture=self.target.shape[1:],
             reach=self.reach,
         )
-
-    def _write(self, number: int, answer: Answer) -> None:
-        tile = self.tiles[number]
-        _put(self.local, answer.local, tile)
-        _put(self.means, answer.moments.mu, tile)
-        _put(self.squares, answer.moments.nu, tile)
-        self.visits[number] = answer.moments.count
 
     def refresh(self) -> None:
         """Pipelines may not change here: what they look at is the whole picture."""
@@ -167,6 +158,11 @@ def _area(tile: Tile) -> int:
     return (tile.rows[1] - tile.rows[0]) * (tile.columns[1] - tile.columns[0])
 
 
+def _end(tile: Tile) -> int:
+    """The row after its last."""
+    return tile.top + tile.rows[1]
+
+
 def _cut(variable: Any, rows: slice, columns: slice) -> Any:
     """The part of its value in these rows and columns of the picture: a view."""
     where, array = variable.get_metadata(), variable[...]
@@ -186,15 +182,27 @@ def _window(tree: Any, tile: Tile, size: tuple[int, int]) -> Any:
     return _each(lambda variable: variable.replace(_cut(variable, rows, columns)), tree)
 
 
-def _put(tree: Any, window: Any, tile: Tile) -> None:
-    """Write the tile's own part of its window into the picture's arrays."""
+def _own(window: Any, tile: Tile) -> Any:
+    """The tile's own part of a window: arrays on the host, without the rest of it."""
+
+    def own(variable: Any) -> Any:
+        held = variable.replace(np.asarray(variable[...]))
+        return held.replace(_cut(held, slice(*tile.rows), slice(*tile.columns)).copy())
+
+    return _each(own, window)
+
+
+def _put(tree: Any, own: Any, tile: Tile) -> None:
+    """Write the tile's own part into the picture's arrays."""
+    rows, columns = (
+        slice(start + a, start + b)
+        for start, (a, b) in zip((tile.top, tile.left), (tile.rows, tile.columns), strict=True)
+    )
 
     def put(whole: Any, part: Any) -> None:
-        (a, b), (c, d) = tile.rows, tile.columns
-        here = _cut(whole, slice(tile.top + a, tile.top + b), slice(tile.left + c, tile.left + d))
-        here[...] = _cut(part.replace(np.asarray(part[...])), slice(a, b), slice(c, d))
+        _cut(whole, rows, columns)[...] = part[...]
 
-    _each(put, tree, window)
+    _each(put, tree, own)
 
 
 @functools.partial(jax.jit, static_argnames=("graph", "plan", "picture", "reach"))
