@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from diffquant.api import animate, compress_jpeg, quantize
+    from diffquant.api import animate, compress_jpeg, quantize, quantize_batch
     from diffquant.config import Config
     from diffquant.image import ImageError, Picture, read
     from diffquant.pipelines import Jpeg, Palette
@@ -33,6 +33,7 @@ __all__ = [
     "jpeg_config",
     "palette_config",
     "quantize",
+    "quantize_batch",
     "read",
     "stages",
 ]
@@ -58,6 +59,7 @@ _HOME = {
     "jpeg_config": "presets",
     "palette_config": "presets",
     "quantize": "api",
+    "quantize_batch": "api",
     "read": "image",
     "stages": "runner",
 }

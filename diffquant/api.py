@@ -1,9 +1,10 @@
 """One call from a picture to an indexed PNG or to a JPEG, or from a clip to an animated GIF."""
 
+import functools
 import math
 import os
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -14,6 +15,7 @@ from diffquant.animation.animate import Animation
 from diffquant.animation.animate import animate as write_gif
 from diffquant.animation.clip import Clip, sources_from
 from diffquant.animation.report import ClipReport, report_of_file
+from diffquant.batch import compress_many
 from diffquant.config import Config
 from diffquant.export.files import open_atomically
 from diffquant.export.names import Dither
@@ -51,15 +53,49 @@ def quantize(
         ImageError: the picture cannot be read.
         ValueError: an argument is out of range.
     """
-    if isinstance(pin, os.PathLike):
-        pinned = tuple((r, g, b) for r, g, b in read_palette(pin).tolist())
-    else:
-        pinned = tuple(_codes(color) for color in pin)
     picture = read(image, background=_codes(background))
     config = palette_recipe(
-        picture, preset=preset, colors=colors, pinned=pinned, dither=dither, chroma=chroma, seed=seed
+        picture, preset=preset, colors=colors, pinned=_pinned(pin), dither=dither, chroma=chroma, seed=seed
     )
     return compress(picture, config)
+
+
+def quantize_batch(
+    images: Iterable[Source],
+    colors: int = 16,
+    *,
+    preset: Preset = "balanced",
+    dither: Dither = "polish",
+    chroma: float | Literal["auto"] = "auto",
+    pin: Sequence[str | Color] | os.PathLike[str] = (),
+    background: str | Color = "white",
+    seed: int = 0,
+) -> Iterator[Result | Exception]:
+    """`quantize` for each of many pictures, in order: a result, or the error of a picture that cannot be read.
+
+    Results come as they are ready, and pictures are read no more than a few ahead: thousands take the memory of some.
+    One is computed on each core, and by presets `fast` and `balanced` pictures of many sizes share a few compiled
+    programs (`diffquant.batch`). A result depends on its picture and the arguments only. It is that of `quantize`
+    but for rounding, where two colours are as good (`compress_many` says how often).
+
+    Raises:
+        ValueError: an argument is out of range.
+    """
+    pinned, behind = _pinned(pin), _codes(background)
+    recipe = functools.partial(
+        palette_recipe, preset=preset, colors=colors, pinned=pinned, dither=dither, chroma=chroma, seed=seed
+    )
+    recipe(read(np.zeros((1, 1, 3), np.uint8)))  # raises what it must, before any picture is read
+
+    def job(image: Source) -> Callable[[], tuple[Picture, Config]]:
+        def load() -> tuple[Picture, Config]:
+            picture = read(image, background=behind)
+            return picture, recipe(picture)
+
+        return load
+
+    outcomes = compress_many(job(image) for image in images)
+    return (outcome for outcome in outcomes if outcome is not None)
 
 
 def palette_recipe(
@@ -205,6 +241,12 @@ def jpeg_recipe(
         exif=picture.exif,
         icc=picture.icc,
     )
+
+
+def _pinned(pin: Sequence[str | Color] | os.PathLike[str]) -> tuple[Color, ...]:
+    if isinstance(pin, os.PathLike):
+        return tuple((r, g, b) for r, g, b in read_palette(pin).tolist())
+    return tuple(_codes(color) for color in pin)
 
 
 def _codes(color: str | Color) -> Color:

@@ -96,7 +96,8 @@ def progress(name: str) -> Iterator[Callable[[str, float], None]]:
 
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())
     console = Console(stderr=True)
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+    on, shared = console.is_terminal, sys.stdout.isatty()  # a file that takes the output is not redirected to the bar
+    with Progress(*columns, console=console, transient=True, disable=not on, redirect_stdout=shared) as bar:
         tasks: dict[str, Any] = {}
 
         def show(task: str, share: float) -> None:
@@ -159,24 +160,33 @@ def rows(path: Path, figures: dict[str, str]) -> None:
     Console().print(table)
 
 
-def jobs_of(inputs: Sequence[Path], output: Path, suffixes: Sequence[str]) -> list[tuple[Path, Path]]:
-    """What is written where, checked before anything is computed. Names made here end in the first of `suffixes`."""
+def jobs_of(
+    inputs: Sequence[Path], output: Path, suffixes: Sequence[str], *, folder: bool = False
+) -> list[tuple[Path, Path]]:
+    """What is written where, checked before anything is computed. Names made here end in the first of `suffixes`.
+
+    `folder`: the output is one, to be made if need be, however few the inputs.
+    """
     if not inputs:
         raise UsageError("found no input; expected at least one picture; see diffquant --help")
-    if output.is_dir() or len(inputs) > 1:
+    folder = folder or output.is_dir() or len(inputs) > 1
+    if folder:
         if output.exists() and not output.is_dir():
-            raise UsageError(f"--output: found the file {output}, expected a folder for {len(inputs)} inputs")
+            count = "1 input" if len(inputs) == 1 else f"{len(inputs)} inputs"
+            raise UsageError(f"--output: found the file {output}, expected a folder for {count}")
         jobs = [(source, output / f"{source.stem}{suffixes[0]}") for source in inputs]
     else:
         jobs = [(inputs[0], output)]
-    for i, (source, target) in enumerate(jobs):
+    taken: set[Path] = set()
+    for source, target in jobs:
         if target.suffix.lower() not in suffixes:
             raise UsageError(f"--output: found {target}, expected a name ending in {' or '.join(suffixes)}")
         if target.exists() and source.exists() and os.path.samefile(source, target):
             raise UsageError(f"--output: found the input {source} itself, expected another file")
-        if any(target == other for _, other in jobs[:i]):
+        if target in taken:
             raise UsageError(f"--output: found two inputs for {target}, expected inputs of different names")
-    if len(jobs) == 1 and not jobs[0][1].parent.is_dir():
+        taken.add(target)
+    if not folder and not jobs[0][1].parent.is_dir():
         raise UsageError(f"--output: found no folder {jobs[0][1].parent}, expected one that exists")
     return jobs
 

@@ -75,6 +75,22 @@ class Refreshable(Protocol):
 
 
 @runtime_checkable
+class Companionable(Protocol):
+    """A spec that can make the choices of several pictures by one compiled program: optional."""
+
+    def takes_companions(self, pixels: Pixels) -> bool:
+        """Whether this picture can be among them."""
+
+    def together(
+        self, pictures: Sequence[tuple[Pixels, Any]], losses: Sequence[Any], *, key: jax.Array, stop: Callable[[], bool]
+    ) -> list[Any]:
+        """Files of pictures of any sizes, given as sRGB codes and as linear light, before any step of descent.
+
+        None for those that `stop` came before. A file is what it is, whatever its companions.
+        """
+
+
+@runtime_checkable
 class PipelineSpec(Protocol):
     """Settings from which a pipeline is built for one picture."""
 

@@ -14,8 +14,8 @@ ORDER = [
     *("interfaces", "schedules", "signal", "losses", "training", "jpeg"),
     *("metrics", "report"),
     *("palette", "assignment", "export", "pipelines"),
-    *("config", "presets", "checkpoints", "runner", "animation", "draw", "api"),
-    *("console", "arguments", "commands", "cli", "__main__"),
+    *("config", "presets", "checkpoints", "runner", "batch", "animation", "draw", "api"),
+    *("console", "folder", "arguments", "commands", "cli", "__main__"),
 ]
 ROOT = Path(diffquant.__file__).parent
 MODULES = {".".join(path.relative_to(ROOT).with_suffix("").parts): path for path in sorted(ROOT.rglob("*.py"))}

@@ -7,9 +7,21 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.ndimage
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from jax.test_util import check_grads
 
-from diffquant.signal.filters import Border, band, blur, energy, gaussian_kernel, noise_gain
+from diffquant.signal.filters import (
+    Border,
+    Extent,
+    band,
+    band_within,
+    blur,
+    blur_within,
+    energy,
+    gaussian_kernel,
+    noise_gain,
+)
 
 # Sizes, also with the kernel larger than the picture, and standard deviations.
 CASES = [((12, 20), 0.0), ((12, 20), 0.7), ((1, 1), 2.0), ((1, 5), 2.0), ((3, 40), 2.0)]
@@ -120,3 +132,64 @@ def test_kernels_sum_to_one_are_symmetric_and_end_at_the_cut():
         assert sum(kernel) == pytest.approx(1, abs=1e-12)
     with pytest.raises(ValueError, match="sigma: found -1, expected at least 0"):
         gaussian_kernel(-1)
+
+
+# A picture in the corner of a larger array
+
+ARRAY = (12, 20)
+extents = given(st.integers(1, ARRAY[0]), st.integers(1, ARRAY[1]), st.sampled_from([0.0, 0.7, 2.0]))
+
+
+def each_extent(test):
+    return settings(deadline=None, max_examples=25)(extents(test))
+
+
+blurred_within = jax.jit(blur_within, static_argnums=1)
+energy_within = jax.jit(energy, static_argnums=1)
+
+
+def extent(h, w):
+    return Extent(jnp.int32(h), jnp.int32(w))
+
+
+def in_noise(planes, seed):
+    """The picture in an array of something else."""
+    h, w = planes.shape[1:]
+    array = 1e3 * noise(seed, ARRAY, len(planes))
+    array[:, :h, :w] = planes
+    return array
+
+
+@each_extent
+def test_blur_within_is_the_blur_of_the_picture_alone_whatever_lies_beyond_it(h, w, sigma):
+    planes, kernel = noise(0, (h, w)), gaussian_kernel(sigma)
+    got = np.asarray(blurred_within(in_noise(planes, 1), kernel, extent(h, w)))
+    np.testing.assert_allclose(got[:, :h, :w], scipy_blur(planes, sigma), atol=1e-6)
+    if sigma:
+        assert not got[:, h:].any()
+        assert not got[:, :, w:].any()
+    other = np.asarray(blurred_within(in_noise(planes, 2), kernel, extent(h, w)))
+    np.testing.assert_array_equal(got[:, :h, :w], other[:, :h, :w])
+
+
+@each_extent
+def test_blur_within_is_its_own_adjoint(h, w, sigma):
+    x, y, kernel = noise(0, ARRAY), noise(1, ARRAY), gaussian_kernel(sigma)
+    there = np.vdot(blurred_within(x, kernel, extent(h, w)), y)
+    assert there == pytest.approx(np.vdot(x, blurred_within(y, kernel, extent(h, w))), rel=1e-5)
+
+
+@each_extent
+def test_energy_within_is_that_of_the_picture_alone_whatever_lies_beyond_it(h, w, sigma):
+    planes, kernel = noise(0, (h, w)), gaussian_kernel(sigma)
+    got = np.asarray(energy_within(in_noise(planes, 1), kernel, extent(h, w)))[:, :h, :w]
+    expected = (planes.reshape(2, -1) @ dense((h, w), sigma) ** 2).reshape(planes.shape) if sigma else planes
+    np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-9)
+
+
+@pytest.mark.parametrize("length", [1, 2, 5, 19, 20])
+def test_the_band_of_a_traced_length_is_that_of_the_length_and_then_zero(length):
+    kernel = gaussian_kernel(2.0)
+    got = jax.jit(band_within, static_argnums=(0, 1))(20, kernel, jnp.int32(length))
+    np.testing.assert_allclose(got[:length], band(length, kernel), atol=1e-7)
+    assert not np.any(got[length:])

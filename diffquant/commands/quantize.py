@@ -2,6 +2,8 @@
 
 import dataclasses
 import functools
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -10,9 +12,11 @@ from tyro.conf import Positional, arg
 from diffquant.arguments import check_seed, color_from, colors_from
 from diffquant.console import UsageError, batch, jobs_of, run
 from diffquant.export.names import Dither
+from diffquant.folder import Record, many, pictures_of
 from diffquant.image import Picture, read
 
 if TYPE_CHECKING:
+    from diffquant.config import Config
     from diffquant.runner import Result
 
 
@@ -21,9 +25,10 @@ class Quantize:
     """Write the best-looking indexed PNG of at most N colours."""
 
     inputs: Positional[tuple[Path, ...]]
-    """Pictures: PNG, JPEG, WebP, TIFF, GIF or BMP."""
+    """Pictures: PNG, JPEG, WebP, TIFF, GIF or BMP; or folders, for all pictures in them, by their endings."""
     output: Annotated[Path, arg(aliases=["-o"])]
-    """The PNG to write; for several inputs a folder, ending in /."""
+    """The PNG to write; for several inputs or a folder a folder, ending in /. Of a folder's pictures those are skipped
+    whose files are there already, as they would be written again."""
     colors: Annotated[int, arg(aliases=["-n"])] = 16
     """Size of the palette, 1 to 256."""
     preset: Literal["fast", "balanced", "best"] = "balanced"
@@ -48,6 +53,8 @@ class Quantize:
     """Of everything random. Same picture, options and seed: same bytes."""
     json: bool = False
     """Print the report as JSON."""
+    again: bool = False
+    """Skip nothing."""
 
     def run(self) -> int:
         """Every input to its output; a bad one is reported and the next one taken."""
@@ -64,12 +71,13 @@ class Quantize:
             raise UsageError(f"--strength: found {self.strength:g}, expected 0 to 1")
         chroma = _chroma_from(self.chroma)
         check_seed(self.seed)
-        load = functools.partial(read, background=color_from(self.background, "--background"))
+        background = color_from(self.background, "--background")
+        load = functools.partial(read, background=background)
 
-        def make(picture: Picture, started: float) -> tuple["Result", bool]:
+        def recipe(picture: Picture) -> "Config":
             from diffquant.api import palette_recipe
 
-            config = palette_recipe(
+            return palette_recipe(
                 picture,
                 preset=self.preset,
                 colors=colors,
@@ -80,9 +88,34 @@ class Quantize:
                 serpentine=self.serpentine,
                 strength=self.strength,
             )
-            return run(picture, config, started=started)
 
-        return batch(jobs_of(self.inputs, self.output, (".png",)), load, make, as_json=self.json)
+        def make(picture: Picture, started: float) -> tuple["Result", bool]:
+            return run(picture, recipe(picture), started=started)
+
+        inputs = pictures_of(self.inputs, self.output, (".png",))
+        folder = any(path.is_dir() for path in self.inputs)
+        jobs = jobs_of(inputs, self.output, (".png",), folder=folder)
+        if not folder and len(jobs) == 1:
+            return batch(jobs, load, make, as_json=self.json)
+        settings = (
+            self.preset,
+            colors,
+            pinned,
+            self.dither,
+            self.strength,
+            self.serpentine,
+            chroma,
+            background,
+            self.seed,
+        )
+        record = Record(self.output, repr(settings), heeded=not self.again) if folder else None
+        return many(jobs, lambda source: _with_recipe(load(source), recipe), record, as_json=self.json)
+
+
+def _with_recipe(picture: Picture, recipe: "Callable[[Picture], Config]") -> "tuple[Picture, Config]":
+    for notice in picture.notices:
+        print(f"diffquant: {notice}", file=sys.stderr)
+    return picture, recipe(picture)
 
 
 def _chroma_from(text: str) -> float | Literal["auto"]:

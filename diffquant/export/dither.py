@@ -6,7 +6,7 @@ Each spec yields (share of work done, palette [k 3] in linear light, indices [h 
 
 import dataclasses
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import jax
@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from diffquant import color
-from diffquant.export import descent, polish, tiles
+from diffquant.export import descent, polish, tiles, together
 from diffquant.export.classical import Choice, ErrorDiffusion, Ordered, Riemersma
 from diffquant.export.lattice import LATTICE, Grid
 from diffquant.interfaces import Image, Scalar
@@ -103,7 +103,7 @@ class Polish:
         self, assignment: Any, palette: LearnedPalette, target: Image, losses: Sequence[Loss], *, key: jax.Array
     ) -> Iterator[Choice]:
         """The likeliest entries, then a better choice after each sweep, and after some rounds."""
-        eye = self.eye or next((loss for loss in losses if isinstance(loss, BlurError)), BlurError())
+        eye = self._eye(losses)
         colors, index = palette.linear(), assignment.mode()
         yield 0.0, np.asarray(colors), np.asarray(index)
         if index.size > self.tile**2 and self.rounds == 0:
@@ -122,6 +122,26 @@ class Polish:
         rounds = descent.descend(index, colors, whole, self.rounds, tolerance=self.tolerance, key=key)
         for share, colors, index in rounds:
             yield (self.sweeps + share * self.rounds) / steps, np.asarray(colors), np.asarray(index)
+
+    def takes_companions(self, pixels: int) -> bool:
+        """Whether a picture of so many pixels can be polished by `together`: in one piece, and by sweeps alone."""
+        return self.rounds == 0 and pixels <= self.tile**2
+
+    def together(
+        self, starts: Sequence[together.Start], losses: Sequence[Loss], *, key: jax.Array, stop: Callable[[], bool]
+    ) -> list[together.Polished | None]:
+        """Pictures of any sizes by few programs: as by themselves but for rounding, None if `stop` came first."""
+        orders = np.random.default_rng(np.asarray(jax.random.key_data(key)).ravel())
+        schedule = together.Schedule(
+            np.array([orders.permutation(LATTICE * LATTICE) for _ in range(self.sweeps)], np.int32),
+            tuple(self._detail(done) for done in range(1, self.sweeps + 1)),
+            self.refit_steps,
+            self.tolerance,
+        )
+        return together.polished(starts, schedule, self._eye(losses), stop)
+
+    def _eye(self, losses: Sequence[Loss]) -> BlurError:
+        return self.eye or next((loss for loss in losses if isinstance(loss, BlurError)), BlurError())
 
     def _tiled(
         self,

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Shaped
 
-from diffquant.signal.filters import Kernel, band, weighted_sum
+from diffquant.signal.filters import Extent, Kernel, band, band_within, weighted_sum
 
 LATTICE = 4
 
@@ -58,11 +58,13 @@ class Grid(NamedTuple):
         return planes[:, : self.h, : self.w]
 
 
-def bands_of(grid: Grid, kernel: Kernel) -> tuple[Array, Array]:
-    """Banded blur of each axis, by phase: [phase, site, tap], zero for sites outside the image."""
+def bands_of(grid: Grid, kernel: Kernel, extent: Extent | None = None) -> tuple[Array, Array]:
+    """Banded blur of each axis, by phase: [phase, site, tap], zero for sites outside the image, or its `extent`."""
     out = []
-    for size, sites in zip((grid.h, grid.w), grid.sites, strict=True):
-        padded = jnp.pad(band(size, kernel), ((0, LATTICE * sites - size), (0, 0)))
+    lengths = (None, None) if extent is None else extent
+    for size, sites, length in zip((grid.h, grid.w), grid.sites, lengths, strict=True):
+        weights = band(size, kernel) if length is None else band_within(size, kernel, length)
+        padded = jnp.pad(weights, ((0, LATTICE * sites - size), (0, 0)))
         out.append(padded.reshape(sites, LATTICE, -1).transpose(1, 0, 2))
     return out[0], out[1]
 

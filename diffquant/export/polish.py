@@ -22,7 +22,7 @@ from diffquant.export.conjugate import Conjugate, advance, begin, preconditioner
 from diffquant.export.lattice import LATTICE, Grid, bands_of, gather, spread
 from diffquant.interfaces import Image, Scalar
 from diffquant.losses.blur import BlurError
-from diffquant.signal.filters import Kernel, blur, energy
+from diffquant.signal.filters import Extent, Kernel, blur_within, energy
 
 
 class Scale(NamedTuple):
@@ -41,6 +41,7 @@ class Quadratic(NamedTuple):
     curvature: Float[Array, "p p 6 m n"]  # of the blurred scales
     local: Float[Array, "6 h w"]  # weighted metric of the unblurred error: the scales of width 0
     raw: Float[Array, "6 h w"]  # OkLab's, for `detail`
+    extent: Extent | None = None  # of the picture, where it does not fill the array: beyond it all metrics are 0
 
 
 class Hold(NamedTuple):
@@ -58,15 +59,24 @@ def _blurred(eye: BlurError) -> list[Kernel]:
     return [kernel for kernel, *_ in eye.scales() if len(kernel) > 1]
 
 
-def quadratic(target: Image, shown: Image | None, eye: BlurError, grid: Grid) -> Quadratic:
-    """Q for this `target` under this `eye`: to first order, or so that it is exact for the picture `shown`."""
-    forms = eye.forms(target, shown)
+def quadratic(
+    target: Image, shown: Image | None, eye: BlurError, grid: Grid, extent: Extent | None = None
+) -> Quadratic:
+    """Q for this `target` under this `eye`: to first order, or so that it is exact for the picture `shown`.
+
+    With an `extent` only that part of both arrays is a picture, and Q is what it is for that picture alone.
+    """
+    forms = eye.forms(target, shown, extent)
     blurred = [(kernel, form) for kernel, form in forms if len(kernel) > 1]
     nothing = jnp.zeros((6, *target.shape[1:]))
-    scales = tuple(Scale(*bands_of(grid, kernel), grid.frame(form)) for kernel, form in blurred)
-    curvature = sum((energy(form, kernel) for kernel, form in blurred), nothing)
+    scales = tuple(Scale(*bands_of(grid, kernel, extent), grid.frame(form)) for kernel, form in blurred)
+    curvature = sum((energy(form, kernel, extent) for kernel, form in blurred), nothing)
     local = sum((form for kernel, form in forms if len(kernel) == 1), nothing)
-    return Quadratic(target, scales, grid.split(curvature), local, color.oklab_metric(target))
+    raw = color.oklab_metric(target)
+    if extent is not None:
+        mask = extent.mask(grid.h, grid.w)[None]
+        local, raw = jnp.where(mask, local, 0.0), jnp.where(mask, raw, 0.0)
+    return Quadratic(target, scales, grid.split(curvature), local, raw, extent)
 
 
 def grid_of(shape: tuple[int, ...], eye: BlurError) -> Grid:
@@ -76,7 +86,7 @@ def grid_of(shape: tuple[int, ...], eye: BlurError) -> Grid:
 
 
 def _errors(picture: Image, problem: Quadratic, eye: BlurError, grid: Grid) -> tuple[Float[Array, "3 H W"], ...]:
-    return tuple(grid.frame(blur(picture - problem.target, kernel)) for kernel in _blurred(eye))
+    return tuple(grid.frame(blur_within(picture - problem.target, kernel, problem.extent)) for kernel in _blurred(eye))
 
 
 def _weigh(metric: Float[Array, "6 H W"], error: Float[Array, "3 H W"]) -> Float[Array, "3 H W"]:
@@ -161,7 +171,8 @@ def loss(
     error = picture - problem.target
     terms = [jnp.sum(error * _weigh(problem.local, error))]
     terms += [jnp.sum(e * _weigh(scale.metric, e)) for e, scale in zip(errors, problem.scales, strict=True)]
-    return jnp.sum(jnp.stack(terms)) / (grid.h * grid.w)
+    pixels = grid.h * grid.w if problem.extent is None else problem.extent.rows * problem.extent.columns
+    return jnp.sum(jnp.stack(terms)) / pixels
 
 
 def refit(
@@ -228,5 +239,6 @@ def slope(error: Float[Array, "3 h w"], problem: Quadratic, eye: BlurError, grid
     """Half the slope of Q in a picture that is off by `error`."""
     total = _weigh(problem.local, error)
     for scale, kernel in zip(problem.scales, _blurred(eye), strict=True):
-        total += blur(_weigh(grid.crop(scale.metric), blur(error, kernel)), kernel)
+        seen = _weigh(grid.crop(scale.metric), blur_within(error, kernel, problem.extent))
+        total += blur_within(seen, kernel, problem.extent)
     return total

@@ -9,7 +9,7 @@ from diffquant import color
 from diffquant.interfaces import Image, Rendered
 from diffquant.losses.base import LocalLoss
 from diffquant.losses.reconstruction import Space
-from diffquant.signal.filters import Kernel, blur, energy, gaussian_kernel
+from diffquant.signal.filters import Extent, Kernel, blur, blur_within, energy, gaussian_kernel
 
 TRUNCATE = 3.0  # sigmas; the rest of a Gaussian weighs 0.3 %
 NEAR = gaussian_kernel(1.5)  # pixels: where contrast hides an error
@@ -62,17 +62,20 @@ class BlurError(LocalLoss):
         kernels = [kernel for kernel, *_ in self.scales()] + ([NEAR] if any(self.masking or ()) else [])
         return max(len(kernel) // 2 for kernel in kernels)
 
-    def forms(self, target: Image, shown: Image | None = None) -> list[tuple[Kernel, Form]]:
+    def forms(
+        self, target: Image, shown: Image | None = None, extent: Extent | None = None
+    ) -> list[tuple[Kernel, Form]]:
         """Kernels, and what turns an error of light so blurred into a weighted squared error, at each pixel.
 
-        To first order; but exactly for the error of the picture `shown`, if there is one.
+        To first order; but exactly for the error of the picture `shown`, if there is one. With an `extent` both are
+        that part of their arrays, and forms beyond it mean nothing.
         """
-        contrast = self._squared_contrast(target)
+        contrast = self._squared_contrast(target, extent)
         forms = []
         for kernel, weight, chroma, masking in self.scales():
             if self.space == "oklab":
-                seen = None if shown is None else blur(shown, kernel)
-                form = weight * color.oklab_metric(blur(target, kernel), chroma, seen)
+                seen = None if shown is None else blur_within(shown, kernel, extent)
+                form = weight * color.oklab_metric(blur_within(target, kernel, extent), chroma, seen)
             else:
                 identity = jnp.array([weight * (i == j) for i, j in color.UPPER], target.dtype)
                 form = jnp.broadcast_to(identity[:, None, None], (6, *target.shape[1:]))
@@ -100,12 +103,12 @@ class BlurError(LocalLoss):
             return total
         return total + self.variance * color.symmetric_inner(self.curvature(target), rendered.covariance)
 
-    def _squared_contrast(self, target: Image) -> Float[Array, "..."]:
+    def _squared_contrast(self, target: Image, extent: Extent | None = None) -> Float[Array, "..."]:
         """Variance of the target's lightness near each pixel; nothing where no scale is masked."""
         if not any(self.masking or ()):
             return jnp.zeros(())
         lightness = color.oklab_planes(target)[0]
-        mean, square = blur(jnp.stack([lightness, jnp.square(lightness)]), NEAR)
+        mean, square = blur_within(jnp.stack([lightness, jnp.square(lightness)]), NEAR, extent)
         return jnp.maximum(square - jnp.square(mean), 0)
 
 

@@ -9,12 +9,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jaxtyping import Float, Float64, Int, UInt8
+from jaxtyping import Float, Float32, Float64, Integer, UInt8
 
 from diffquant import color
-from diffquant.assignment import AnyAssignment, PixelSoftmax
+from diffquant.assignment import AnyAssignment, Nearest, PixelSoftmax
 from diffquant.export.dither import AnyDither, Polish
 from diffquant.export.indexed import IndexedImage
+from diffquant.export.together import Start
 from diffquant.interfaces import Image, Pixels, Rendered, Scalar
 from diffquant.losses.base import Loss
 from diffquant.palette.initial import initial_palette
@@ -81,10 +82,37 @@ class Palette:
 
     def build_from(self, start: Float64[np.ndarray, "k 3"], target: Image) -> "PalettePipeline":
         """The pipeline that starts from such a palette."""
-        pinned = np.array(self.pinned, np.uint8).reshape(-1, 3)
-        palette = LearnedPalette(start, pinned, space=self.space, rate=self.rate)
         assignment = self.assignment.build(target, jnp.asarray(start, jnp.float32))
-        return PalettePipeline(palette, assignment, self.dither)
+        return PalettePipeline(self._palette(start), assignment, self.dither)
+
+    def _palette(self, start: Float64[np.ndarray, "k 3"]) -> LearnedPalette:
+        pinned = np.array(self.pinned, np.uint8).reshape(-1, 3)
+        return LearnedPalette(start, pinned, space=self.space, rate=self.rate)
+
+    def takes_companions(self, pixels: Pixels) -> bool:
+        """Whether the picture can be one of several in `together`: if choices are polished by sweeps and fit memory."""
+        if not isinstance(self.dither, Polish) or not isinstance(self.assignment, Nearest):
+            return False
+        return self.dither.takes_companions(pixels.shape[0] * pixels.shape[1])
+
+    def together(
+        self,
+        pictures: Sequence[tuple[Pixels, Float32[np.ndarray, "3 _ _"]]],
+        losses: Sequence[Loss],
+        *,
+        key: jax.Array,
+        stop: Callable[[], bool],
+    ) -> list[IndexedImage | None]:
+        """Indexed pictures of sRGB codes and linear light of any sizes; None for those that `stop` came before."""
+        assert isinstance(self.dither, Polish)  # or it would take no companions
+        starts = []
+        for pixels, target in pictures:
+            start = self.start(pixels)
+            palette = self._palette(start)
+            colors = np.asarray(palette.linear())
+            starts.append(Start(target, start.astype(np.float32), colors, palette.is_free()))
+        found = self.dither.together(starts, losses, key=key, stop=stop)
+        return [None if one is None else _indexed(*one) for one in found]
 
 
 class PalettePipeline(nnx.Module):
@@ -127,6 +155,6 @@ class PalettePipeline(nnx.Module):
             yield share, _indexed(palette, indices)
 
 
-def _indexed(palette: Float[np.ndarray, "k 3"], indices: Int[np.ndarray, "h w"]) -> IndexedImage:
+def _indexed(palette: Float[np.ndarray, "k 3"], indices: Integer[np.ndarray, "h w"]) -> IndexedImage:
     codes: UInt8[np.ndarray, "k 3"] = color.srgb8_from_linear(palette)
     return IndexedImage(codes, indices.astype(np.uint8))

@@ -6,17 +6,28 @@ a constant image stays constant.
 
 import functools
 from collections.abc import Iterable
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Float32
+from jaxtyping import Array, Bool, Float, Float32, Int
 
 from diffquant.signal.mesh import whole_columns, whole_rows
 
 Kernel = tuple[float, ...]  # symmetric, odd length, sums to 1
 Border = Literal["symmetric", "zero"]
+
+
+class Extent(NamedTuple):
+    """The true size of a picture that stands at the top left of a larger array: one program serves many sizes."""
+
+    rows: Int[Array, ""]
+    columns: Int[Array, ""]
+
+    def mask(self, h: int, w: int) -> Bool[Array, "h w"]:
+        """Which places of an array of `h` x `w` belong to the picture."""
+        return (jnp.arange(h)[:, None] < self.rows) & (jnp.arange(w)[None, :] < self.columns)
 
 
 @functools.cache
@@ -113,22 +124,55 @@ def band(size: int, kernel: Kernel) -> Float32[np.ndarray, "size taps"]:
     return weights.astype(np.float32)
 
 
-def energy(planes: Float[Array, "c h w"], kernel: Kernel) -> Float[Array, "c h w"]:
-    """At each pixel i, sum over j of B[j, i]^2 planes[j], B being the blur: exact up to the border.
+def band_within(size: int, kernel: Kernel, length: Int[Array, ""]) -> Float[Array, "size taps"]:
+    """`band` of the first `length` of `size` samples, a traced number; the rows of the others are 0.
 
-    What a unit impulse at i costs under the weights `planes` once blurred.
+    No sample of the picture looks outside of it, so whatever finite values stand there make no difference.
     """
     radius = len(kernel) // 2
+    rows = np.arange(size)[:, None]
+    source = rows + np.arange(-radius, radius + 1)
+    wrapped = jnp.asarray(source) % (2 * length)
+    folded = jnp.where(wrapped >= length, 2 * length - 1 - wrapped, wrapped)
+    place = (folded - rows + radius)[:, :, None] == np.arange(len(kernel))[None, None]
+    weights = jnp.sum(jnp.where(place, jnp.asarray(kernel, jnp.float32)[None, :, None], 0.0), axis=1)
+    return jnp.where(rows < length, weights, 0.0)
 
-    def along(plane: Array, axis: int) -> Array:
-        size = plane.shape[axis]
-        squared = band(size, kernel) ** 2
-        padded = jnp.pad(plane, [(radius, radius) if a == axis else (0, 0) for a in (0, 1)])
-        shape = (-1, 1) if axis == 0 else (1, -1)
-        return weighted_sum(
-            (jax.lax.slice_in_dim(padded, i, i + size, axis=axis), squared[:, i].reshape(shape))
-            for i in range(2 * radius + 1)
-        )
 
-    rows = jax.lax.map(lambda plane: along(plane, 0), whole_columns(planes))
-    return jax.lax.map(lambda plane: along(plane, 1), whole_rows(rows))
+def _banded(plane: Float[Array, "h w"], weights: Array | np.ndarray, axis: int) -> Float[Array, "h w"]:
+    """Sample i is the sum over taps of weights[i, tap] times the sample that lies there, along one axis."""
+    size, taps = weights.shape
+    shape = (-1, 1) if axis == 0 else (1, -1)
+    padded = _pad(plane, taps // 2, axis, "zero")
+    return weighted_sum(
+        (jax.lax.slice_in_dim(padded, i, i + size, axis=axis), weights[:, i].reshape(shape)) for i in range(taps)
+    )
+
+
+def blur_within(planes: Float[Array, "c h w"], kernel: Kernel, extent: Extent | None) -> Float[Array, "c h w"]:
+    """`blur` of the picture of that `extent`, with symmetric borders where it ends; 0 beyond. All of it without one.
+
+    As a map from array to array it is its own adjoint too. The bands of a traced size take no gather, and what they
+    meet beyond the picture is weighed by 0.
+    """
+    if extent is None or kernel == (1.0,):
+        return blur(planes, kernel)
+    _, h, w = planes.shape
+    down, across = band_within(h, kernel, extent.rows), band_within(w, kernel, extent.columns)
+    rows = jax.lax.map(lambda plane: _banded(plane, down, 0), planes)
+    return jax.lax.map(lambda plane: _banded(plane, across, 1), rows)
+
+
+def energy(planes: Float[Array, "c h w"], kernel: Kernel, extent: Extent | None = None) -> Float[Array, "c h w"]:
+    """At each pixel i, sum over j of B[j, i]^2 planes[j], B being the blur: exact up to the border.
+
+    What a unit impulse at i costs under the weights `planes` once blurred. With an `extent` B is that of `blur_within`.
+    """
+    _, h, w = planes.shape
+    down: Array | np.ndarray = band(h, kernel) if extent is None else band_within(h, kernel, extent.rows)
+    across: Array | np.ndarray = band(w, kernel) if extent is None else band_within(w, kernel, extent.columns)
+    down, across = down**2, across**2
+    return jax.lax.map(
+        lambda plane: _banded(whole_rows(_banded(whole_columns(plane), down, 0)), across, 1),
+        planes,
+    )
