@@ -12,6 +12,7 @@ from diffquant.export import polish, tiles
 from diffquant.export.dither import Polish
 from diffquant.losses.blur import BlurError
 from diffquant.pipelines.palette import Palette
+from diffquant.signal.windows import windows
 
 EYE = BlurError(sigmas=(0.0, 0.75, 1.9), weights=(0.1, 0.5, 1.0), chroma=(0.02, 0.4, 1.0), masking=(0.03, 0.0, 0.0))
 H, W = 150, 97
@@ -29,7 +30,7 @@ def photo(h=H, w=W):
 @pytest.mark.parametrize(("h", "w", "side"), [(150, 97, 64), (64, 64, 64), (65, 1, 64), (1000, 313, 128), (7, 200, 64)])
 def test_tiles_cover_every_pixel_once_and_lie_in_windows_of_one_size(h, w, side):
     halo = 12
-    (height, width), found = tiles.windows(h, w, side, halo)
+    (height, width), found = windows(h, w, side, halo)
     count = np.zeros((h, w), int)
     for tile in found:
         (a, b), (c, d) = tile.rows, tile.columns
@@ -43,6 +44,24 @@ def test_tiles_cover_every_pixel_once_and_lie_in_windows_of_one_size(h, w, side)
         assert height - b >= halo or tile.top + height == h
         assert c >= halo or tile.left == 0
         assert width - d >= halo or tile.left + width == w
+    assert (count == 1).all()
+
+
+@pytest.mark.parametrize(("h", "w", "side"), [(150, 97, 64), (1000, 313, 128), (7, 200, 100), (500, 641, 256)])
+def test_windows_begin_at_multiples_of_a_step(h, w, side):
+    halo, step = 32, 32
+    (height, width), found = windows(h, w, side, halo, step)
+    count = np.zeros((h, w), int)
+    for tile in found:
+        (a, b), (c, d) = tile.rows, tile.columns
+        for start in (tile.top, tile.left, a, c):
+            assert start % step == 0
+        assert max(b - a, d - c) <= side
+        assert a >= halo or tile.top == 0
+        assert height - b >= halo or tile.top + height == h
+        assert c >= halo or tile.left == 0
+        assert width - d >= halo or tile.left + width == w
+        count[tile.top + a : tile.top + b, tile.left + c : tile.left + d] += 1
     assert (count == 1).all()
 
 
@@ -101,7 +120,7 @@ def test_what_is_not_a_tiles_own_stays(start):
     index = first.copy()
     step = tiles.sweep(index, first, target, colors, (0.0,), EYE, 64, np.random.default_rng(0))
     next(step)
-    _, found = tiles.windows(H, W, 64, tiles.halo_of(EYE))
+    _, found = windows(H, W, 64, tiles.halo_of(EYE))
     (a, b), (c, d) = found[0].rows, found[0].columns
     changed = index != first
     assert changed[a:b, c:d].any()

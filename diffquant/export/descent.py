@@ -61,7 +61,13 @@ class Problem:
     free: Float[np.ndarray, " k"]
     eye: BlurError
     grid: Grid
-    quadratic: polish.Quadratic
+    quadratic: polish.Quadratic | None  # none: the palette stays
+    held: Bool[Array, "h w"] | bool = False  # pixels that stay
+
+    @property
+    def changing(self) -> int:
+        """Pixels that do not stay."""
+        return self.target[0].size - int(jnp.sum(self.held))
 
     def at(self, index: Index, colors: Colors) -> Found:
         """Judge a picture."""
@@ -73,11 +79,20 @@ def weights_of(
     losses: Sequence[Loss], index: Index, colors: Colors, target: Image, *, relative: bool
 ) -> Float[np.ndarray, " n"]:
     """The losses' final weights; `relative` divides each by its loss for this picture, so that weights are shares."""
-    weights = np.array([value(loss.weight, jnp.float32(1)) for loss in losses], np.float32)
-    if relative:
-        _, parts = _judge(_light(index, colors), index, colors, target, weights, tuple(losses))[0]
-        weights = weights / np.maximum(np.asarray(parts), 1e-12)
-    return weights
+    weights = final_weights(losses)
+    return weights / np.maximum(values_of(losses, index, colors, target), 1e-12) if relative else weights
+
+
+def final_weights(losses: Sequence[Loss]) -> Float[np.ndarray, " n"]:
+    """Those that schedules end with."""
+    return np.array([value(loss.weight, jnp.float32(1)) for loss in losses], np.float32)
+
+
+def values_of(losses: Sequence[Loss], index: Index, colors: Colors, target: Image) -> Float[np.ndarray, " n"]:
+    """Each loss of a picture, unweighted."""
+    weights = final_weights(losses)
+    (_, values), _ = _judge(_light(index, colors), index, colors, target, weights, tuple(losses))
+    return np.asarray(values)
 
 
 def descend(
@@ -100,9 +115,10 @@ def descend(
             best = found
         else:
             caution = caution * MORE
-        best = _moved(best, problem)
+        if problem.quadratic is not None:
+            best = _moved(best, problem, problem.quadratic)
         yield (done + 1) * WINDOW / (moving * WINDOW + settling), best.colors, best.index
-        if proposed < tolerance * index.size:
+        if proposed < tolerance * problem.changing:
             break
     best = problem.at(best.index, jnp.asarray(_as_written(best.colors)))
     for share, index in _settle(best, problem, settling, tolerance, key):
@@ -118,10 +134,10 @@ def _settle(
     changed. Where changes far away matter, or a pixel has more than TRIES other entries, one may still help.
     """
     tried = jnp.full((TRIES, *best.index.shape), -1, jnp.int32)
-    caution, nowhere = jnp.full(best.index.shape, BOLD), jnp.zeros(best.index.shape, bool)
+    caution, waiting = jnp.full(best.index.shape, BOLD), jnp.zeros(best.index.shape, bool) | problem.held
     curvature, reach = _curvature(best, problem, key), REACH
     for done in range(1, rounds + 1):
-        proposed, chosen = _propose(best.index, best.colors, best.slope, curvature, caution, nowhere, tried, reach)
+        proposed, chosen = _propose(best.index, best.colors, best.slope, curvature, caution, waiting, tried, reach)
         all_taken = problem.at(proposed, best.colors)
         index, _, _ = _accept(best.index, proposed, best.colors, best.slope, all_taken.slope, chosen, caution)
         found = min(problem.at(index, best.colors), all_taken, key=lambda candidate: candidate.loss)
@@ -130,7 +146,7 @@ def _settle(
         best = found if helped else best
         tried = _remember(tried, proposed, chosen & ~kept if helped else chosen, kept & helped)
         yield done / rounds, best.index
-        if int(jnp.sum(chosen)) <= tolerance * chosen.size:
+        if int(jnp.sum(chosen)) <= tolerance * problem.changing:
             if reach >= FARTHEST_REACH:
                 return
             reach, tried = 2 * reach, jnp.full_like(tried, -1)  # they may have been in each other's way
@@ -148,23 +164,24 @@ def _window(
     It is out of date where one of them went back, so pixels near those wait.
     """
     index, slope, colors = found.index, found.slope, found.colors
-    waiting = jnp.zeros(index.shape, bool)
+    waiting = jnp.zeros(index.shape, bool) | problem.held
     nothing, total = jnp.full((0, *index.shape), -1, jnp.int32), jnp.int32(0)
     for _ in range(WINDOW):
         proposed, chosen = _propose(index, colors, slope, curvature, caution, waiting, nothing, REACH)
         after = problem.at(proposed, colors).slope
-        index, caution, waiting = _accept(index, proposed, colors, slope, after, chosen, caution)
+        index, caution, unsure = _accept(index, proposed, colors, slope, after, chosen, caution)
+        waiting = unsure | problem.held
         slope, total = after, total + jnp.sum(chosen)
     return problem.at(index, colors), caution, int(total)
 
 
-def _moved(found: Found, problem: Problem) -> Found:
+def _moved(found: Found, problem: Problem, quadratic: polish.Quadratic) -> Found:
     """The palette after a step along the way that would be best if the losses bent as `eye` does.
 
     A trial step tells how they do bend along it, and so how far to go. The best of all three, which may be none.
     """
     slope = _palette_slope(found.index, found.slope, found.colors)
-    way = _palette_way(found.index, slope, problem.free, problem.quadratic, problem.eye, problem.grid)
+    way = _palette_way(found.index, slope, problem.free, quadratic, problem.eye, problem.grid)
     way = TRIAL * way / np.maximum(np.max(np.abs(way)), 1e-12)
 
     def at(length: float) -> Found:

@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from diffquant import color
-from diffquant.export import descent, polish, tiles, together
+from diffquant.export import descent, polish, tiled_descent, tiles, together
 from diffquant.export.classical import Choice, ErrorDiffusion, Ordered, Riemersma
 from diffquant.export.lattice import LATTICE, Grid
 from diffquant.interfaces import Image, Scalar
@@ -80,7 +80,8 @@ class Polish:
     unit, the picture and the number of colours.
 
     A picture larger than `tile` pixels squared is polished in tiles, of at most that side, with a palette that was
-    re-fitted on blocks from all over it; unless there are `rounds`: losses may look at the whole picture.
+    re-fitted on blocks from all over it. The rounds judge each tile's surroundings as a picture of their own, and leave
+    the palette as it is; `shares` are of the losses' means over those.
     """
 
     sweeps: int = 12
@@ -106,8 +107,8 @@ class Polish:
         eye = self._eye(losses)
         colors, index = palette.linear(), assignment.mode()
         yield 0.0, np.asarray(colors), np.asarray(index)
-        if index.size > self.tile**2 and self.rounds == 0:
-            yield from self._tiled(np.array(index), colors, palette.is_free(), target, eye, key)
+        if index.size > self.tile**2:
+            yield from self._tiled(np.array(index), colors, palette.is_free(), target, losses, eye, key)
             return
         grid = polish.grid_of(target.shape, eye)
         problem, free = _prepare(target, index, colors, eye, grid), palette.is_free()
@@ -149,19 +150,22 @@ class Polish:
         colors: Float[Array, "k 3"],
         free: Float[np.ndarray, " k"],
         target: Image,
+        losses: Sequence[Loss],
         eye: BlurError,
         key: jax.Array,
     ) -> Iterator[Choice]:
-        """The palette on a sample of the picture, then two passes of half the sweeps over the tiles."""
+        """The palette on a sample of the picture, two passes of half the sweeps over the tiles, then one of rounds."""
         blocks = sample([index], len(colors), SAMPLE)
         sampled = jnp.asarray(np.concatenate([block.of(np.asarray(target)) for block in blocks], axis=1))
         chosen = jnp.asarray(np.concatenate([block.of(index) for block in blocks]))
         grid = polish.grid_of(sampled.shape, eye)
         problem = _prepare(sampled, chosen, colors, eye, grid)
-        steps, learning = self.sweeps * (sampled.size + target.size), self.sweeps * sampled.size
+        learning = self.sweeps * sampled.size
+        steps = learning + (self.sweeps + self.rounds) * target.size
         for done, found, _ in self._sweep(chosen, colors, free, problem, eye, grid, key):
             colors = found
             yield done * sampled.size / steps, np.asarray(colors), index
+        del problem, sampled, chosen  # what follows needs the memory of a tile
         details = [self._detail(done) for done in range(1, self.sweeps + 1)]
         orders = np.random.default_rng([1, *np.asarray(jax.random.key_data(key)).ravel()])
         first, half = index.copy(), -(-self.sweeps // 2)
@@ -172,6 +176,23 @@ class Polish:
             done = learning + number * half * target.size
             for share in tiles.sweep(index, first, target, colors, part, eye, self.tile, orders):
                 yield (done + share * len(part) * target.size) / steps, np.asarray(colors), index
+        if self.rounds == 0:
+            return
+        colors = _rounded(colors)
+        rounds = tiled_descent.descend(
+            index,
+            colors,
+            target,
+            losses,
+            eye,
+            self.tile,
+            self.rounds,
+            relative=self.shares,
+            tolerance=self.tolerance,
+            key=key,
+        )
+        for share in rounds:
+            yield 1 - (1 - share) * self.rounds * target.size / steps, np.asarray(colors), index
 
     def _sweep(
         self,

@@ -45,7 +45,7 @@ def sweep(
     h, w = index.shape
     size, tiles = windows(h, w, side, halo_of(eye))
     for done, tile in enumerate(tiles, 1):
-        here, own = _place(tile, size)
+        here, own = place(tile, size)
         order = orders.permuted(np.tile(np.arange(LATTICE**2, dtype=np.int32), (len(details), 1)), axis=1)
         grid = polish.grid_of((3, *size), eye)
         window = jax.lax.dynamic_slice(target, (0, tile.top, tile.left), (3, *size))
@@ -103,7 +103,7 @@ def refit(
         """Half the slope of Q, or of its change along a direction, by entry; and each pixel's own curvature."""
         sums = [np.zeros((len(palette), 3)), np.zeros((len(palette), 6))]
         for tile in tiles:
-            here, own = _place(tile, size)
+            here, own = place(tile, size)
             window = jax.lax.dynamic_slice(target, (0, tile.top, tile.left), (3, *size))
             along = palette if direction is None else direction
             parts = _bend(index[here], first[here], window, palette, along, own, direction is None, eye, grid)
@@ -127,7 +127,7 @@ _preconditioner, _begin, _advance = (
 )
 
 
-def _place(tile: Tile, size: tuple[int, int]) -> tuple[tuple[slice, slice], Bool[np.ndarray, "h w"]]:
+def place(tile: Tile, size: tuple[int, int]) -> tuple[tuple[slice, slice], Bool[np.ndarray, "h w"]]:
     """The tile's window of the picture, and which of its pixels are the tile's own."""
     own = np.zeros(size, bool)
     own[slice(*tile.rows), slice(*tile.columns)] = True
