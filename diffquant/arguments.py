@@ -2,11 +2,18 @@
 
 import math
 import os
+import re
+import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from diffquant.console import UsageError
-from diffquant.image import parse_color
+from diffquant.image import Picture, parse_color
+from diffquant.memory.size import budget_from, bytes_from
 from diffquant.palette.files import WRITABLE, read_palette
+
+if TYPE_CHECKING:
+    from diffquant.config import Config
 
 METRIC_NAMES = (  # of `diffquant.metrics`, whose import waits for JAX
     *("psnr", "ssim", "ms_ssim", "ssimulacra2", "butteraugli_3norm"),
@@ -19,6 +26,45 @@ def check_seed(seed: int) -> None:
     """As `Config` wants it."""
     if not 0 <= seed < 2**32:
         raise UsageError(f"--seed: found {seed}, expected 0 to {2**32 - 1}")
+
+
+def check_memory(text: str) -> None:
+    """As `fitted` wants it, before any picture is looked at. Empty: no budget."""
+    try:
+        if text:
+            bytes_from(text)
+    except ValueError as error:
+        raise UsageError(f"--memory: {error}") from None
+
+
+def share_from(text: str) -> tuple[int, int]:
+    """Which of how many shares, the first being 1; all of one, if there is no text."""
+    if not text:
+        return 1, 1
+    found = re.fullmatch(r"(\d{1,9})/(\d{1,9})", text, re.ASCII)
+    number, shares = (int(found[1]), int(found[2])) if found else (0, 0)
+    if not 1 <= number <= shares:
+        raise UsageError(f"--share: found {text!r}, expected such as 2/8: the second of eight")
+    return number, shares
+
+
+def fitted(config: "Config", picture: Picture, memory: str, *, prog: str = "diffquant") -> "Config":
+    """The config changed so that it keeps within `memory`, the plan being printed; without a budget, as it is."""
+    if not memory:
+        return config
+    import jax
+
+    from diffquant.memory.plan import BudgetError, fit_to
+
+    try:
+        h, w, _ = picture.srgb8.shape
+        plan = fit_to(config, h, w, budget_from(memory), host=jax.default_backend() == "cpu")
+    except BudgetError as error:
+        raise UsageError(f"{picture.name}: --memory: {error}") from None
+    except ValueError as error:
+        raise UsageError(f"--memory: {error}") from None
+    print(f"{prog}: {plan}", file=sys.stderr)
+    return plan.config
 
 
 def target_from(text: str) -> tuple[str, float]:

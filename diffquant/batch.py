@@ -2,6 +2,7 @@
 
 import collections
 import concurrent.futures
+import contextlib
 import itertools
 import os
 import threading
@@ -12,7 +13,7 @@ from typing import Any
 import jax
 
 from diffquant.config import Config
-from diffquant.image import ImageError, Picture
+from diffquant.image import Picture
 from diffquant.interfaces import Companionable
 from diffquant.runner import Result, finish, keys, never, stages
 
@@ -23,13 +24,15 @@ MOST_WORKERS = 8  # each holds a picture and its polish
 CHUNK = 16  # pictures that a worker takes at once where an accelerator computes them together
 
 
-def compress_many(jobs: Iterable[Job], *, stop: Callable[[], bool] = never) -> Generator[Outcome, None, None]:
-    """What becomes of every job, in order: a result, or why there is none (a picture that cannot be read).
+def compress_many(
+    jobs: Iterable[Job], *, stop: Callable[[], bool] = never, alone: bool = False
+) -> Generator[Outcome, None, None]:
+    """What becomes of every job, in order: a result, or why there is none (a picture that cannot be read, or used).
 
     Pictures whose codec takes companions share compiled programs, by padding to few sizes: 40 pictures of 40 sizes from
     60 to 400 pixels a side need 15 of them. Each of a CPU's cores takes a picture; the rest go by `stages`, one by one.
     Jobs are taken lazily: twice as many as there are workers are under way. Once `stop` says yes no more are begun, and
-    what is not finished is None.
+    what is not finished is None. `alone`: one at a time, all by `stages`, in the memory of one.
 
     A file depends on its picture and config only. It is that of `compress` but for rounding, where two colours are as
     good: other compiled programs, other last bits, and one choice changes those around it. Of 60 pictures of 96x64,
@@ -37,9 +40,10 @@ def compress_many(jobs: Iterable[Job], *, stop: Callable[[], bool] = never) -> G
     and no better or worse: the blurred error differed by -5 to +4 %, SSIMULACRA2 by -1.2 to +0.3 points. Of 12 larger
     pictures 8 were the same; in the others 0.03 to 9.3 % of the pixels differed.
     """
-    workers = min(_cores(), MOST_WORKERS)
-    size = 1 if jax.default_backend() == "cpu" else CHUNK
-    left, alone = threading.Event(), threading.Lock()  # by whoever takes the results; for what goes one by one
+    workers = 1 if alone else min(_cores(), MOST_WORKERS)
+    size = 1 if alone or jax.default_backend() == "cpu" else CHUNK
+    left = threading.Event()  # by whoever takes the results
+    turn = None if alone else threading.Lock()  # of what goes one by one
 
     def ended() -> bool:
         return left.is_set() or stop()
@@ -50,7 +54,7 @@ def compress_many(jobs: Iterable[Job], *, stop: Callable[[], bool] = never) -> G
     try:
         while True:
             while len(pending) < 2 * workers and not ended() and (chunk := list(itertools.islice(waiting, size))):
-                pending.append(pool.submit(_outcomes, chunk, alone, ended))
+                pending.append(pool.submit(_outcomes, chunk, turn, ended))
             if not pending:
                 return
             yield from pending.popleft().result()
@@ -64,7 +68,8 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _outcomes(jobs: Sequence[Job], alone: threading.Lock, stop: Callable[[], bool]) -> list[Outcome]:
+def _outcomes(jobs: Sequence[Job], turn: "threading.Lock | None", stop: Callable[[], bool]) -> list[Outcome]:
+    """Without `turn` everything goes one by one anyway."""
     started = time.perf_counter()
     outcomes: list[Outcome] = [None] * len(jobs)
     loaded: dict[int, tuple[Picture, Config]] = {}
@@ -72,13 +77,13 @@ def _outcomes(jobs: Sequence[Job], alone: threading.Lock, stop: Callable[[], boo
         try:
             if not stop():
                 loaded[n] = job()
-        except (ImageError, OSError) as error:
+        except (ValueError, OSError) as error:
             outcomes[n] = error
-    artifacts = _shared(loaded, stop)
+    artifacts = _shared(loaded, stop) if turn is not None else {}
     for n, (picture, config) in loaded.items():
         try:
-            if artifacts.get(n) is None and not stop() and not _is_shared(picture, config):
-                with alone:
+            if artifacts.get(n) is None and not stop() and (turn is None or not _is_shared(picture, config)):
+                with turn or contextlib.nullcontext():
                     artifacts[n] = _by_itself(picture, config, stop)
             if (artifact := artifacts.get(n)) is not None:
                 outcomes[n] = finish(picture, artifact, started=started, names=config.pipeline.figures)

@@ -126,9 +126,13 @@ def interruptible() -> Iterator[list[int]]:
 
 
 def use_compilation_cache() -> None:
-    """Keep compiled programs in the user's cache folder, unless JAX was told where."""
+    """Keep compiled programs in the user's cache folder, unless JAX was told where; and not what compiling left."""
     import jax
     import platformdirs
+
+    from diffquant.memory.heap import keep_heap_small
+
+    keep_heap_small()
 
     if jax.config.jax_compilation_cache_dir is None:  # type: ignore[attr-defined]
         jax.config.update("jax_compilation_cache_dir", platformdirs.user_cache_dir("diffquant", appauthor=False))

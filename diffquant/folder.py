@@ -52,9 +52,9 @@ class Record:
     A file is there if its bytes are those that were written, and nothing that decides them has changed.
     """
 
-    def __init__(self, folder: Path, settings: str, *, heeded: bool = True) -> None:
-        """If the record is not `heeded`, every file is taken to be missing."""
-        self._path = folder / RECORD
+    def __init__(self, folder: Path, settings: str, *, heeded: bool = True, share: str = "") -> None:
+        """If it is not `heeded`, every file is taken to be missing. Each `share` of the pictures has a record."""
+        self._path = folder / (f".diffquant-{share.replace('/', '-of-')}.json" if share else RECORD)
         self._settings = f"{importlib.metadata.version('diffquant')} {settings} ".encode()
         self._heeded = heeded
         self._saved = time.monotonic()
@@ -144,8 +144,11 @@ def many(
     record: Record | None,
     *,
     as_json: bool,
+    alone: bool = False,
 ) -> int:
     """Run every job that the `record` does not hold, several at a time, and report each file as it is written.
+
+    `alone`: one at a time, each by a program of its own, as the command for a single picture does.
 
     Failures are named when they are met, and again at the end. A first Ctrl-C ends the run with the files that are
     done, a second at once; the same command then makes the rest. The status is 0 if all went well, 2 if some did not,
@@ -154,7 +157,7 @@ def many(
     work = _Work(jobs, record)
     with interruptible() as interrupted:
         try:
-            _compute(work, load, interrupted, as_json)
+            _compute(work, load, interrupted, as_json=as_json, alone=alone)
         except KeyboardInterrupt:
             interrupted.append(0)
         finally:
@@ -178,7 +181,12 @@ def many(
 
 
 def _compute(
-    work: _Work, load: Callable[[Path], tuple[Picture, "Config"]], interrupted: list[int], as_json: bool
+    work: _Work,
+    load: Callable[[Path], tuple[Picture, "Config"]],
+    interrupted: list[int],
+    *,
+    as_json: bool,
+    alone: bool,
 ) -> None:
     wanted = work.wanted(load)
     if (first := next(wanted, None)) is None:
@@ -193,7 +201,7 @@ def _compute(
 
     with progress(_pictures(len(work.jobs))) as show:
         show("quantize", 0.0)
-        with contextlib.closing(compress_many(all_wanted(), stop=lambda: bool(interrupted))) as outcomes:
+        with contextlib.closing(compress_many(all_wanted(), stop=lambda: bool(interrupted), alone=alone)) as outcomes:
             for outcome in outcomes:
                 work.finish(outcome, as_json=as_json)
                 show("quantize", (work.written + work.skipped + len(work.failures)) / len(work.jobs))

@@ -43,19 +43,30 @@ class Picture:
     """A picture to compress: upright, opaque, sRGB; or, with a profile that was to be kept, codes of that."""
 
     srgb8: UInt8[np.ndarray, "h w 3"]  # exactly the file's codes if it is 8-bit sRGB without alpha
-    srgb: Float32[np.ndarray, "h w 3"]  # the same in [0, 1], with all the precision of the source
-    bits: int = 8  # of the source: above 8, srgb is finer than srgb8
+    deep: Float32[np.ndarray, "h w 3"] | None = None  # the same in [0, 1], where the source is finer than that
     name: str  # of the source, for messages
     notices: tuple[str, ...] = ()  # what was done on the way that a user may want to know, a line each
     icc: bytes | None = None  # for grey where all pixels are grey, otherwise for RGB
     exif: bytes | None = None  # for the APP1 segment of a JPEG, orientation 1
 
+    @property
+    def bits(self) -> int:
+        """Of the source: 8, or 16 for all that is finer."""
+        return 8 if self.deep is None else 16
+
+    @property
+    def srgb(self) -> Float32[np.ndarray, "h w 3"]:
+        """In [0, 1], with all the precision of the source."""
+        return self.srgb8.astype(np.float32) / np.float32(255) if self.deep is None else self.deep
+
     def linear(self) -> Float32[np.ndarray, "3 h w"]:
         """Linear light in [0, 1], planar."""
         from diffquant.color import linear_from_srgb, linear_from_srgb8  # pulls in JAX: reading must not wait for it
 
-        planes = np.moveaxis(self.srgb if self.bits > 8 else self.srgb8, -1, 0)
-        linear = linear_from_srgb(planes) if self.bits > 8 else linear_from_srgb8(planes)
+        if self.deep is None:
+            linear = linear_from_srgb8(np.moveaxis(self.srgb8, -1, 0))
+        else:
+            linear = linear_from_srgb(np.moveaxis(self.deep, -1, 0))
         return np.ascontiguousarray(linear, np.float32)
 
 
@@ -195,12 +206,10 @@ def _picture(name: str, samples: Samples, background: Color) -> Picture:
         notices = (*notices, "alpha composited on #{:02x}{:02x}{:02x}".format(*background))
         color = _over(color, alpha[..., None], np.asarray(background), peak)
     color = np.broadcast_to(color, (*color.shape[:2], 3))
-    srgb = color.astype(np.float32) / np.float32(peak)
-    eight = color.dtype == np.uint8
+    deep = None if color.dtype == np.uint8 else np.ascontiguousarray(color.astype(np.float32) / np.float32(peak))
     return Picture(
-        srgb8=np.array(color, order="C") if eight else np.rint(srgb * 255).astype(np.uint8),
-        srgb=np.ascontiguousarray(srgb),
-        bits=8 if eight else 16,
+        srgb8=np.array(color, order="C") if deep is None else np.rint(deep * 255).astype(np.uint8),
+        deep=deep,
         name=name,
         notices=tuple(f"{name}: {notice}" for notice in notices),
         icc=samples.icc,

@@ -15,6 +15,7 @@ from diffquant.config import Config
 from diffquant.export.files import write_atomically
 from diffquant.image import Picture
 from diffquant.interfaces import Artifact
+from diffquant.memory.heap import trim
 from diffquant.report import Report, decode, report_of
 from diffquant.training import Snapshot, State, fit, gathered, mesh_for, restored, shared_image
 
@@ -134,6 +135,7 @@ def finish(picture: Picture, artifact: Artifact, *, started: float, names: Itera
     """
     data = artifact.to_bytes()
     seconds = time.perf_counter() - started
+    trim()  # measuring a large picture takes more than some ways of making it
     decoded = decode(data, managed=picture.icc is None)
     report = report_of(picture.srgb8, decoded, len(data), names=names, seconds=seconds)
     return Result(artifact, data, report)

@@ -30,6 +30,7 @@ from train_hosts import Hosts, joined
 from train_run import PROG, Log, Manifest, Saver, Terminated, Termination, clear, manifest_of, need_tensorboard
 from tyro.conf import AvoidSubcommands, FlagCreatePairsOff, Positional, arg
 
+from diffquant.arguments import check_memory, fitted
 from diffquant.console import (
     INTERRUPTED,
     UsageError,
@@ -101,6 +102,8 @@ def begin(path: Path, arguments: list[str], termination: Termination, hosts: Hos
         """Folder to write to; by default runs/<config>-<picture>. A run that is there is replaced."""
         background: str = "white"
         """What transparent pixels are laid on."""
+        memory: str = ""
+        """What the process may take, such as 2GiB, 700MiB or 50% of what there is."""
         checkpoint_every: int | None = None
         """Steps between checkpoints; by default about every 30 seconds, or less often where they take long."""
         pictures_every: int | None = None
@@ -115,15 +118,17 @@ def begin(path: Path, arguments: list[str], termination: Termination, hosts: Hos
     for option in ("checkpoint_every", "pictures_every"):
         if (steps := getattr(asked, option)) is not None and steps < 1:
             raise UsageError(f"--{option.replace('_', '-')}: found {steps}, expected at least 1")
+    check_memory(asked.memory)
     if asked.tensorboard:
         need_tensorboard()
     picture = picture_at(asked.image, asked.background)
+    config = fitted(asked.config, picture, asked.memory, prog=PROG)
     devices = hosts.devices(asked.devices)
     folder = hosts.place(asked.out or Path("runs") / f"{path.stem}-{asked.image.stem}")
     there = next(place for place in (folder.absolute(), *folder.absolute().parents) if place.exists())
     if not (there.is_dir() and os.access(there, os.W_OK)):
         raise UsageError(f"--out: found {there}, expected a folder that can be written to")
-    fingerprint = Fingerprint.of(asked.config, picture.srgb8)
+    fingerprint = Fingerprint.of(config, picture.srgb8)
     manifest = Manifest(
         image=str(asked.image.absolute()),
         background=asked.background,
@@ -139,9 +144,9 @@ def begin(path: Path, arguments: list[str], termination: Termination, hosts: Hos
         clear(folder)
         checkpoints.clear()
         (folder / "run.json").unlink()  # last: until then what is there is a run that can be resumed from its start
-    write_atomically(folder / "config.py", source_of(asked.config).encode())
+    write_atomically(folder / "config.py", source_of(config).encode())
     manifest.write(folder)
-    return work(folder, manifest, asked.config, picture, checkpoints, None, termination, hosts, devices)
+    return work(folder, manifest, config, picture, checkpoints, None, termination, hosts, devices)
 
 
 def resume(arguments: list[str], termination: Termination, hosts: Hosts) -> int:

@@ -123,7 +123,7 @@ def test_bad_pictures_are_named_when_met_and_at_the_end_and_stop_no_other(folder
 def test_an_interrupted_run_keeps_what_is_done_and_the_next_makes_the_rest(folder, quantize, monkeypatch):
     compress_many = diffquant.batch.compress_many
 
-    def interrupted(jobs, *, stop):
+    def interrupted(jobs, *, stop, alone):
         for n, outcome in enumerate(compress_many(jobs, stop=stop)):
             yield outcome
             if n == 1:
@@ -137,6 +137,25 @@ def test_an_interrupted_run_keeps_what_is_done_and_the_next_makes_the_rest(folde
     monkeypatch.undo()
     monkeypatch.chdir(folder)
     assert last_line(quantize()) == "5 pictures: 3 written, 2 already there"
+
+
+def test_shares_make_each_picture_once_and_skip_their_own(folder, quantize):
+    assert last_line(quantize("--share", "1/2")) == "3 pictures: 3 written"
+    assert [name for name in sorted(made(folder)) if name.startswith("p")] == ["p0.png", "p2.png", "p4.png"]
+    assert last_line(quantize("--share", "2/2")) == "2 pictures: 2 written"
+    assert {f"p{seed}.png" for seed in range(COUNT)} < set(made(folder))
+    assert quantize("--share", "1/2").stdout == "3 pictures: 3 already there\n"
+
+
+def test_pictures_that_do_not_fit_into_the_memory_are_named_each(folder, quantize):
+    done = quantize("--memory", "100MiB")
+    assert done.returncode == 2
+    lines = done.stderr.splitlines()
+    assert [line.split(": --memory: found 100 MiB, expected at least ")[0] for line in lines[:COUNT]] == [
+        f"diffquant: in/p{seed}.{'PNG' if seed else 'bmp'}" for seed in range(COUNT)
+    ]
+    assert lines[COUNT:] == [f"diffquant: {COUNT} of {COUNT} failed:", *lines[:COUNT]]
+    assert not (folder / "made/out").exists()
 
 
 def test_a_folder_beside_pictures_and_a_folder_of_one(folder, quantize):
@@ -156,8 +175,9 @@ def test_a_folder_beside_pictures_and_a_folder_of_one(folder, quantize):
         (("quantize", "in", "-o", "in/notes.txt"), "found the file in/notes.txt, expected a folder"),
         (("quantize", "in/sub", "-o", "in/sub/"), "found the input in/sub/deep.png itself"),
         (("quantize", "in", "in", "-o", "new/"), "found two inputs for new/p0.png"),
+        (("quantize", "in", "-o", "new/", "--share", "3/2"), "--share: found '3/2', expected such as 2/8"),
     ],
-    ids=["empty", "file", "other file", "itself", "twice"],
+    ids=["empty", "file", "other file", "itself", "twice", "share"],
 )
 def test_a_mistake_is_answered_in_one_line_and_leaves_no_file(folder, answer, arguments, text):
     (folder / "in/sub/empty").mkdir()

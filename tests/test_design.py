@@ -14,7 +14,7 @@ ORDER = [
     *("interfaces", "schedules", "signal", "losses", "training", "jpeg"),
     *("metrics", "report"),
     *("palette", "assignment", "export", "pipelines"),
-    *("config", "presets", "checkpoints", "runner", "batch", "animation", "draw", "api"),
+    *("config", "presets", "memory", "checkpoints", "runner", "batch", "animation", "draw", "api"),
     *("console", "folder", "arguments", "commands", "cli", "__main__"),
 ]
 ROOT = Path(diffquant.__file__).parent

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from tyro.conf import Positional, arg
 
-from diffquant.arguments import check_seed, color_from, colors_from
+from diffquant.arguments import check_memory, check_seed, color_from, colors_from, fitted, share_from
 from diffquant.console import UsageError, batch, jobs_of, run
 from diffquant.export.names import Dither
 from diffquant.folder import Record, many, pictures_of
@@ -49,12 +49,16 @@ class Quantize:
     """The whole palette: colours such as '#000,#f00,white', or a file: .gpl, .act, .json, .hex, .txt, a swatch."""
     background: str = "white"
     """What transparent pixels are laid on."""
+    memory: str = ""
+    """What the process may take, such as 2GiB, 700MiB or 50% of what there is; then it works in smaller parts."""
     seed: int = 0
     """Of everything random. Same picture, options and seed: same bytes."""
     json: bool = False
     """Print the report as JSON."""
     again: bool = False
     """Skip nothing."""
+    share: str = ""
+    """Of the pictures, where several machines or processes work on them: 2/8 takes every eighth, from the second on."""
 
     def run(self) -> int:
         """Every input to its output; a bad one is reported and the next one taken."""
@@ -71,13 +75,14 @@ class Quantize:
             raise UsageError(f"--strength: found {self.strength:g}, expected 0 to 1")
         chroma = _chroma_from(self.chroma)
         check_seed(self.seed)
+        check_memory(self.memory)
         background = color_from(self.background, "--background")
         load = functools.partial(read, background=background)
 
         def recipe(picture: Picture) -> "Config":
             from diffquant.api import palette_recipe
 
-            return palette_recipe(
+            config = palette_recipe(
                 picture,
                 preset=self.preset,
                 colors=colors,
@@ -88,6 +93,7 @@ class Quantize:
                 serpentine=self.serpentine,
                 strength=self.strength,
             )
+            return fitted(config, picture, self.memory)
 
         def make(picture: Picture, started: float) -> tuple["Result", bool]:
             return run(picture, recipe(picture), started=started)
@@ -95,7 +101,7 @@ class Quantize:
         inputs = pictures_of(self.inputs, self.output, (".png",))
         folder = any(path.is_dir() for path in self.inputs)
         jobs = jobs_of(inputs, self.output, (".png",), folder=folder)
-        if not folder and len(jobs) == 1:
+        if not folder and len(jobs) == 1 and not self.share:
             return batch(jobs, load, make, as_json=self.json)
         settings = (
             self.preset,
@@ -107,9 +113,17 @@ class Quantize:
             chroma,
             background,
             self.seed,
+            self.memory,
         )
-        record = Record(self.output, repr(settings), heeded=not self.again) if folder else None
-        return many(jobs, lambda source: _with_recipe(load(source), recipe), record, as_json=self.json)
+        number, shares = share_from(self.share)
+        record = Record(self.output, repr(settings), heeded=not self.again, share=self.share) if folder else None
+        return many(
+            jobs[number - 1 :: shares],
+            lambda source: _with_recipe(load(source), recipe),
+            record,
+            as_json=self.json,
+            alone=bool(self.memory),
+        )
 
 
 def _with_recipe(picture: Picture, recipe: "Callable[[Picture], Config]") -> "tuple[Picture, Config]":

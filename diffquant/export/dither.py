@@ -6,13 +6,13 @@ Each spec yields (share of work done, palette [k 3] in linear light, indices [h 
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, UInt8
 
 from diffquant import color
 from diffquant.export import descent, polish, tiled_descent, tiles, together
@@ -25,7 +25,7 @@ from diffquant.palette.learned import LearnedPalette
 from diffquant.palette.sample import sample
 from diffquant.signal.blue_noise import threshold_mask
 
-SAMPLE = 1 << 20  # pixels on which the palette of a picture in tiles is re-fitted
+FEWEST, SAMPLE = 1 << 18, 1 << 20  # pixels on which the palette of a picture in tiles is re-fitted: about a tile's
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,11 +104,11 @@ class Polish:
         self, assignment: Any, palette: LearnedPalette, target: Image, losses: Sequence[Loss], *, key: jax.Array
     ) -> Iterator[Choice]:
         """The likeliest entries, then a better choice after each sweep, and after some rounds."""
-        eye = self._eye(losses)
+        eye = self.judge(losses)
         colors, index = palette.linear(), assignment.mode()
         yield 0.0, np.asarray(colors), np.asarray(index)
         if index.size > self.tile**2:
-            yield from self._tiled(np.array(index), colors, palette.is_free(), target, losses, eye, key)
+            yield from self._tiled(np.array(index, np.uint8), colors, palette.is_free(), target, losses, eye, key)
             return
         grid = polish.grid_of(target.shape, eye)
         problem, free = _prepare(target, index, colors, eye, grid), palette.is_free()
@@ -139,14 +139,19 @@ class Polish:
             self.refit_steps,
             self.tolerance,
         )
-        return together.polished(starts, schedule, self._eye(losses), stop)
+        return together.polished(starts, schedule, self.judge(losses), stop)
 
-    def _eye(self, losses: Sequence[Loss]) -> BlurError:
+    def judge(self, losses: Iterable[Loss]) -> BlurError:
+        """The `eye`, or the one among the losses."""
         return self.eye or next((loss for loss in losses if isinstance(loss, BlurError)), BlurError())
+
+    def sampled(self) -> int:
+        """Pixels on which the palette of a picture in tiles is re-fitted: of fewer it would not be the picture's."""
+        return min(max(self.tile**2, FEWEST), SAMPLE)
 
     def _tiled(
         self,
-        index: Int[np.ndarray, "h w"],
+        index: UInt8[np.ndarray, "h w"],
         colors: Float[Array, "k 3"],
         free: Float[np.ndarray, " k"],
         target: Image,
@@ -155,17 +160,17 @@ class Polish:
         key: jax.Array,
     ) -> Iterator[Choice]:
         """The palette on a sample of the picture, two passes of half the sweeps over the tiles, then one of rounds."""
-        blocks = sample([index], len(colors), SAMPLE)
+        blocks = sample([index], len(colors), self.sampled())
         sampled = jnp.asarray(np.concatenate([block.of(np.asarray(target)) for block in blocks], axis=1))
-        chosen = jnp.asarray(np.concatenate([block.of(index) for block in blocks]))
+        chosen = jnp.asarray(np.concatenate([block.of(index) for block in blocks]), jnp.int32)
         grid = polish.grid_of(sampled.shape, eye)
         problem = _prepare(sampled, chosen, colors, eye, grid)
         learning = self.sweeps * sampled.size
         steps = learning + (self.sweeps + self.rounds) * target.size
         for done, found, _ in self._sweep(chosen, colors, free, problem, eye, grid, key):
             colors = found
-            yield done * sampled.size / steps, np.asarray(colors), index
-        del problem, sampled, chosen  # what follows needs the memory of a tile
+            yield done * learning / self.sweeps / steps, np.asarray(colors), index
+        del problem, sampled, chosen, _  # as large as what a tile takes
         details = [self._detail(done) for done in range(1, self.sweeps + 1)]
         orders = np.random.default_rng([1, *np.asarray(jax.random.key_data(key)).ravel()])
         first, half = index.copy(), -(-self.sweeps // 2)

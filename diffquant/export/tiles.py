@@ -147,6 +147,7 @@ def _bend(
     grid: Grid,
 ) -> tuple[Float[Array, "k 3"], Float[Array, "k 6"]]:
     problem = polish.quadratic(target, jnp.moveaxis(palette[first], -1, 0), eye, grid)
+    index = index.astype(jnp.int32)
     picture = jnp.moveaxis(direction[index], -1, 0) - jnp.where(from_target, target, 0.0)
     slope = polish.slope(picture, problem, eye, grid) * own[None]
     curvature = polish.curvature(problem, grid) * own[None]

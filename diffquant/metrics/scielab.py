@@ -32,6 +32,8 @@ def _gains(kernel: tuple[tuple[float, Kernel], ...], h: int, w: int) -> Float[np
 
 
 def _filtered_lab(picture: Picture, gains: list[Float[np.ndarray, "h w"]]) -> Float[np.ndarray, "3 h w"]:
-    opponent = mix(OPPONENT_FROM_LINEAR, linear_planes(picture))
-    seen = [filtered(plane, gain) for plane, gain in zip(opponent, gains, strict=True)]
-    return np.stack(lab_planes(mix(RELATIVE_XYZ_FROM_OPPONENT, seen)))
+    planes = mix(OPPONENT_FROM_LINEAR, linear_planes(picture))
+    for plane, gain in zip(planes, gains, strict=True):
+        plane[:] = filtered(plane, gain)
+    planes = mix(RELATIVE_XYZ_FROM_OPPONENT, planes)
+    return np.stack(lab_planes(planes))

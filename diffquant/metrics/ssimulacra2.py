@@ -27,12 +27,15 @@ def ssimulacra2(reference: Picture, decoded: Picture) -> float:
     h, w = reference.shape[:2]
     if min(h, w) < LEAST_SIDE:
         return math.nan
-    x, y = linear_planes(reference), linear_planes(decoded)
+    pictures = [linear_planes(reference), linear_planes(decoded)]
     total = 0.0
     for weights in scale_weights(h, w):
-        for row, plane_x, plane_y in zip(weights, xyb_planes(x), xyb_planes(y), strict=True):
+        planes = []
+        for i in (0, 1):  # halved at once: of a large picture two sizes take less than three
+            planes.append(xyb_planes(pictures[i]))
+            pictures[i] = _halved(pictures[i])
+        for row, plane_x, plane_y in zip(weights, *planes, strict=True):
             total += float(row @ _norms(plane_x, plane_y))
-        x, y = _halved(x), _halved(y)
     return points(total)
 
 
@@ -43,7 +46,9 @@ def _norms(x: Float32[np.ndarray, "h w"], y: Float32[np.ndarray, "h w"]) -> Floa
     variances = _blurred(x * x + y * y) - (mean_x * mean_x + mean_y * mean_y)
     difference = _blurred(np.square(x - y)) - shift
     structure = np.maximum(shift + (1 - shift) * difference / (variances + FLOOR), 0)
+    del shift, variances, difference
     edges_x, edges_y = np.abs(x - mean_x), np.abs(y - mean_y)
+    del mean_x, mean_y
     change = (edges_y - edges_x) / (1 + edges_x)
     maps = [structure, np.maximum(change, 0), np.maximum(-change, 0)]
     fourths = [np.square(np.square(plane)).mean(dtype=np.float64) ** 0.25 for plane in maps]

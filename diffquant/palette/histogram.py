@@ -8,8 +8,11 @@ from diffquant.color import LINEAR_OF_CODE, oklab_from_linear
 
 def codes_from_colors(colors: UInt8[np.ndarray, "... 3"]) -> UInt32[np.ndarray, "..."]:
     """One number for each colour: 0xRRGGBB."""
-    red, green, blue = np.moveaxis(colors, -1, 0).astype(np.uint32)
-    return red << 16 | green << 8 | blue
+    codes = colors[..., 0].astype(np.uint32)
+    for channel in (1, 2):  # in place: of a large picture each term would take four bytes a pixel
+        codes <<= np.uint32(8)
+        codes |= colors[..., channel]
+    return codes
 
 
 def colors_from_codes(codes: UInt32[np.ndarray, " n"]) -> UInt8[np.ndarray, "n 3"]:

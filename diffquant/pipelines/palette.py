@@ -18,6 +18,7 @@ from diffquant.export.indexed import IndexedImage
 from diffquant.export.together import Start
 from diffquant.interfaces import Image, Pixels, Rendered, Scalar
 from diffquant.losses.base import Loss
+from diffquant.palette.histogram import codes_from_colors, colors_from_codes
 from diffquant.palette.initial import initial_palette
 from diffquant.palette.learned import LearnedPalette, Space
 from diffquant.report import INDEXED
@@ -59,13 +60,12 @@ class Palette:
 
     def exact(self, pixels: Pixels) -> IndexedImage | None:
         """The picture as it is, if it and the pinned colours have at most `colors` colours together."""
-        packed = pixels.astype(np.uint32) @ np.array([1 << 16, 1 << 8, 1], np.uint32)
-        values, indices = np.unique(packed, return_inverse=True)
+        codes = codes_from_colors(pixels)
+        values = np.unique(codes)
         pinned = {red << 16 | green << 8 | blue for red, green, blue in self.pinned}
-        if len(pinned.union(values.tolist())) > self.colors:
+        if len(values) > self.colors or len(pinned.union(values.tolist())) > self.colors:
             return None
-        palette = np.stack([values >> 16, values >> 8 & 255, values & 255], axis=1).astype(np.uint8)
-        return IndexedImage(palette, indices.reshape(packed.shape).astype(np.uint8))
+        return IndexedImage(colors_from_codes(values), values.searchsorted(codes).astype(np.uint8))
 
     def build(self, pixels: Pixels, target: Image) -> "PalettePipeline":
         """Palette by median cut and k-means in OkLab; logits by distance."""
