@@ -18,7 +18,6 @@ import json
 import os
 import re
 import shlex
-import subprocess
 import sys
 import tempfile
 import time
@@ -29,7 +28,7 @@ from typing import Any, NamedTuple, NoReturn
 import PIL.Image
 from benchmark_rows import markdown
 from benchmarks import completed, status_of
-from processes import KIB
+from processes import measured
 from tyro.conf import Positional
 
 from diffquant.console import UsageError
@@ -72,20 +71,15 @@ def row_of(task: Task) -> dict[str, Any]:
         command = _command(words, picture, folder)
         environment = os.environ | {"JAX_COMPILATION_CACHE_DIR": str(folder / "compiled")}
         started = time.perf_counter()
-        with open(folder / "said", "w+") as said:
-            process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=said, env=environment)
-            _, status, usage = os.wait4(process.pid, 0)
-            said.seek(0)
-            lines = said.read()
-        process.returncode = os.waitstatus_to_exitcode(status)
-        found = PLAN.search(lines)
-        if process.returncode or found is None:
-            raise UsageError(f"--cases: {task.case}: {lines.strip().splitlines()[-1] if lines.strip() else 'no plan'}")
+        status, peak, said = measured(command, environment)
+        found = PLAN.search(said)
+        if status or found is None:
+            raise UsageError(f"--cases: {task.case}: {said.strip().splitlines()[-1] if said.strip() else 'no plan'}")
     return {
         "case": task.case,
         "plan": found["plan"],
         "estimate_mib": bytes_from(found["estimate"]) / 2**20,
-        "measured_mib": usage.ru_maxrss * KIB / 2**20,
+        "measured_mib": peak,
         "seconds": time.perf_counter() - started,
     }
 

@@ -3,7 +3,6 @@
 import dataclasses
 import os
 import re
-import subprocess
 import sys
 
 import numpy as np
@@ -16,6 +15,7 @@ from PIL import Image
 from diffquant.assignment import Nearest, PixelSoftmax, TopK
 from diffquant.config import Config
 from diffquant.export.dither import Argmax, BlueNoise, Polish
+from diffquant.losses import Ssimulacra2
 from diffquant.memory import heap
 from diffquant.memory.model import peak, phases
 from diffquant.memory.plan import SPARE, BudgetError, fit_to
@@ -112,11 +112,30 @@ def test_what_is_asked_of_an_assignment_is_kept_with_fewer_candidates():
     assert found.n < 16
 
 
-def test_descent_under_all_losses_is_never_tiled():
+def test_descent_under_all_losses_takes_smaller_tiles_too():
     best = palette_config("best", colors=16)
+    assert fit_to(best, 900, 1000, 2**45).config == best
+    smaller = dataclasses.replace(best.pipeline.dither, tile=512)
+    small = dataclasses.replace(best, pipeline=dataclasses.replace(best.pipeline, dither=smaller))
+    whole, tiled = peak(best, 900, 1000), peak(small, 900, 1000)
+    assert fit_to(best, 900, 1000, int(1.15 * tiled)).config.pipeline.dither.tile < 1024
+    assert tiled < 0.8 * whole
+
+
+def test_training_goes_by_tiles_where_few_candidates_are_still_too_many():
+    few = dataclasses.replace(TRAINED.pipeline, assignment=TopK(n=4))
+    config = dataclasses.replace(TRAINED, pipeline=few)
+    plan = fit_to(config, 2160, 3840, 2 * 2**30)
+    assert plan.config == dataclasses.replace(config, tiles=plan.config.tiles)
+    assert re.match(r"plan: training the nearest 4 of 256 at each pixel by tiles of (512|256|128), ", str(plan))
+
+
+@pytest.mark.parametrize("change", [{"losses": {"structure": Ssimulacra2()}}, {"refresh": True}])
+def test_what_cannot_be_trained_by_tiles_is_not(change):
+    few = dataclasses.replace(TRAINED.pipeline, assignment=TopK(n=4, refresh="refresh" in change))
+    config = dataclasses.replace(TRAINED, pipeline=few, losses=change.get("losses", TRAINED.losses))
     with pytest.raises(BudgetError):
-        fit_to(best, 2160, 3840, 2048 * MIB)
-    assert fit_to(best, 2160, 3840, 2**45).config == best
+        fit_to(config, 2160, 3840, 2 * 2**30)
 
 
 def test_a_plan_says_what_is_done():
@@ -216,19 +235,14 @@ def test_training_keeps_to_a_budget_or_refuses_and_leaves_nothing(load_script, c
     [["--dither", "floyd-steinberg"], pytest.param(["--preset", "fast"], marks=pytest.mark.slow)],
     ids=["classical", "polish"],
 )
-def test_what_a_process_takes_is_within_a_seventh_of_the_estimate(tmp_path, options):
+def test_what_a_process_takes_is_within_a_seventh_of_the_estimate(load_script, tmp_path, options):
     noise = np.random.default_rng(0).integers(0, 256, (300, 440, 3), np.uint8)
     Image.fromarray(noise).save(tmp_path / "a.png")
     # As users run it: optimized programs, none of them compiled beforehand.
     changed = {"JAX_DISABLE_MOST_OPTIMIZATIONS": "false", "JAX_COMPILATION_CACHE_DIR": str(tmp_path / "cache")}
-    environment = os.environ | changed | {"JAX_ENABLE_COMPILATION_CACHE": "true"}
+    environment = os.environ | changed | {"JAX_ENABLE_COMPILATION_CACHE": "true", "XLA_FLAGS": ""}
     command = [sys.executable, "-m", "diffquant", "quantize", str(tmp_path / "a.png"), "-o", str(tmp_path / "b.png")]
-    with open(tmp_path / "said", "w+") as said:
-        process = subprocess.Popen([*command, "--memory", "9GiB", *options], stderr=said, env=environment)
-        _, process.returncode, usage = os.wait4(process.pid, 0)
-        said.seek(0)
-        plan = said.read()
-    assert process.returncode == 0
-    estimate = bytes_from(re.search(r"about (\S+ \w+) of", plan)[1])
-    kib = 1 if sys.platform == "darwin" else 1024
-    assert usage.ru_maxrss * kib == pytest.approx(estimate, rel=0.15)
+    status, taken, said = load_script("processes").measured([*command, "--memory", "9GiB", *options], environment)
+    assert status == 0
+    estimate = bytes_from(re.search(r"about (\S+ \w+) of", said)[1])
+    assert taken * MIB == pytest.approx(estimate, rel=0.15)

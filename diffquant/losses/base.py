@@ -1,12 +1,14 @@
 """What every loss is."""
 
 import dataclasses
+from typing import Any, ClassVar
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from diffquant.interfaces import Image, Rendered, Scalar
 from diffquant.schedules import Schedule
+from diffquant.signal.filters import Extent
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -31,18 +33,21 @@ class Loss:
 class LocalLoss(Loss):
     """A loss that is a mean over pixels, each of which knows what is around it and nothing else.
 
-    So it can be judged tile by tile.
+    So it can be judged tile by tile, and, unless it `fills` its arrays, on a picture that stands in larger ones.
     """
 
-    def map(self, rendered: Rendered, target: Image) -> Float[Array, "h w"]:
-        """The share of each pixel, for pictures that are mirrored at their borders; finite also where it is left out.
+    fills: ClassVar[bool] = False
 
-        At least `reach` pixels from the borders of a window it is what it is in the whole picture.
+    def map(self, rendered: Rendered, target: Image, extent: Extent | None = None) -> Float[Array, "h w"]:
+        """The share of each pixel; finite also where it is left out.
+
+        At least `reach` pixels from the borders of a window it is what it is in the whole picture. With an `extent` the
+        picture is that part of its arrays, what is beyond changes nothing, and shares beyond mean nothing.
         """
         raise NotImplementedError
 
-    def border(self, size: int) -> int:
-        """Pixels at both ends of an axis of `size` pixels that the mean leaves out."""
+    def border(self, size: Any) -> Any:
+        """Pixels at both ends of an axis of `size` pixels, a number or a traced one, that the mean leaves out."""
         return 0
 
     def reach(self) -> int:

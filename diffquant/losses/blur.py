@@ -9,7 +9,7 @@ from diffquant import color
 from diffquant.interfaces import Image, Rendered
 from diffquant.losses.base import LocalLoss
 from diffquant.losses.reconstruction import Space
-from diffquant.signal.filters import Extent, Kernel, blur, blur_within, energy, gaussian_kernel
+from diffquant.signal.filters import Extent, Kernel, blur_within, energy, gaussian_kernel
 
 TRUNCATE = 3.0  # sigmas; the rest of a Gaussian weighs 0.3 %
 NEAR = gaussian_kernel(1.5)  # pixels: where contrast hides an error
@@ -82,26 +82,24 @@ class BlurError(LocalLoss):
             forms.append((kernel, form * _visible(contrast, masking)[None] if masking else form))
         return forms
 
-    def curvature(self, target: Image) -> Form:
+    def curvature(self, target: Image, extent: Extent | None = None) -> Form:
         """What a unit change of one pixel's light costs, by itself: a quadratic form at every pixel."""
-        terms = [energy(form, kernel) for kernel, form in self.forms(target)]
+        terms = [energy(form, kernel, extent) for kernel, form in self.forms(target, extent=extent)]
         return sum(terms[1:], terms[0])
 
-    def map(self, rendered: Rendered, target: Image) -> Float[Array, "h w"]:
+    def map(self, rendered: Rendered, target: Image, extent: Extent | None = None) -> Float[Array, "h w"]:
         """Blind to detail finer than the smallest sigma."""
-        contrast = self._squared_contrast(target)
+        contrast = self._squared_contrast(target, extent)
         split = color.oklab_planes if self.space == "oklab" else list
         total = jnp.zeros(target.shape[1:])
         for kernel, weight, chroma, masking in self.scales():
-            first, *others = (
-                jnp.square(p - q)
-                for p, q in zip(split(blur(rendered.image, kernel)), split(blur(target, kernel)), strict=True)
-            )
+            seen, shown = (blur_within(image, kernel, extent) for image in (target, rendered.image))
+            first, *others = (jnp.square(p - q) for p, q in zip(split(shown), split(seen), strict=True))
             error = first + chroma * (others[0] + others[1])
             total += weight * (error * _visible(contrast, masking) if masking else error)
         if self.variance == 0:
             return total
-        return total + self.variance * color.symmetric_inner(self.curvature(target), rendered.covariance)
+        return total + self.variance * color.symmetric_inner(self.curvature(target, extent), rendered.covariance)
 
     def _squared_contrast(self, target: Image, extent: Extent | None = None) -> Float[Array, "..."]:
         """Variance of the target's lightness near each pixel; nothing where no scale is masked."""

@@ -5,7 +5,7 @@ Andersson, Nilsson, Akenine-Möller, Oskarsson, Åström, Fairchild, "FLIP: a di
 """
 
 import dataclasses
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import jax.numpy as jnp
 
@@ -14,6 +14,7 @@ from diffquant.interfaces import Image, Rendered
 from diffquant.losses.base import LocalLoss
 from diffquant.signal import flip as definition
 from diffquant.signal.bank import Bank, Plane, filter_bank
+from diffquant.signal.filters import Extent
 
 SLACK = 1e-5  # of linear light: so far outside the gamut by rounding, colours still have a slope
 INVISIBLE = 0.01  # of colour distance, in CIELAB's unit
@@ -43,8 +44,12 @@ class Flip(LocalLoss):
     def __post_init__(self) -> None:
         definition.filters(self.pixels_per_degree)  # refuses what it cannot be built for
 
-    def map(self, rendered: Rendered, target: Image) -> Plane:
+    fills: ClassVar[bool] = True
+
+    def map(self, rendered: Rendered, target: Image, extent: Extent | None = None) -> Plane:
         """Zero up to rounding for equal images, where the gradient is 0 too."""
+        if extent is not None:
+            raise ValueError("extent: found one, expected none: the filters do not know where a picture ends")
         bank = definition.filters(self.pixels_per_degree)
         x, y = _seen(rendered.image, bank), _seen(target, bank)
         lightness, a, b = (p - q for p, q in zip(x.colors, y.colors, strict=True))

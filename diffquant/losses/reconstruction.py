@@ -9,7 +9,7 @@ from jaxtyping import Array, Float
 from diffquant import color
 from diffquant.interfaces import Image, Rendered, Scalar
 from diffquant.losses.base import LocalLoss, Loss
-from diffquant.signal.filters import gaussian_kernel, noise_gain
+from diffquant.signal.filters import Extent, gaussian_kernel, noise_gain
 
 DARK = 0.01  # linear light: nearer to black the cube root is so bent that its slope says nothing of a colour's distance
 Space = Literal["oklab", "linear", "srgb"]
@@ -48,7 +48,7 @@ class ExpectedImageError(LocalLoss):
 
     space: Space = "oklab"
 
-    def map(self, rendered: Rendered, target: Image) -> Map:
+    def map(self, rendered: Rendered, target: Image, extent: Extent | None = None) -> Map:
         """Zero if every pixel is right on average."""
         return squared_difference(rendered.image, target, self.space)
 
@@ -63,7 +63,7 @@ class ExpectedSquaredError(LocalLoss):
 
     space: Space = "oklab"
 
-    def map(self, rendered: Rendered, target: Image) -> Map:
+    def map(self, rendered: Rendered, target: Image, extent: Extent | None = None) -> Map:
         """Bias squared plus variance."""
         bias = squared_difference(rendered.image, target, self.space)
         return bias + variance_in(rendered, target, self.space)
@@ -82,7 +82,7 @@ class Variance(LocalLoss):
     sigma: float = 1.0
     coefficient: float | None = None
 
-    def map(self, rendered: Rendered, target: Image) -> Map:
+    def map(self, rendered: Rendered, target: Image, extent: Extent | None = None) -> Map:
         """Zero if every pixel is certain."""
         share = noise_gain(gaussian_kernel(self.sigma)) if self.coefficient is None else self.coefficient
         return share * variance_in(rendered, target, self.space)
@@ -92,7 +92,7 @@ class Variance(LocalLoss):
 class Entropy(LocalLoss):
     """Mean entropy of the choice at each pixel, in bits: pushes towards decisions."""
 
-    def map(self, rendered: Rendered, target: Image) -> Map:
+    def map(self, rendered: Rendered, target: Image, extent: Extent | None = None) -> Map:
         """Zero if every pixel is certain."""
         return rendered.entropy
 

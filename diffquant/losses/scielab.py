@@ -5,6 +5,7 @@ It judges the expected image, and is blind to its variance. The loss is `diffqua
 """
 
 import dataclasses
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +16,7 @@ from diffquant.interfaces import Image, Rendered
 from diffquant.losses.base import LocalLoss
 from diffquant.signal.bank import Separable, filter_bank
 from diffquant.signal.cielab import lab_planes
+from diffquant.signal.filters import Extent
 from diffquant.signal.scielab import KERNELS, OPPONENT_FROM_LINEAR, RELATIVE_XYZ_FROM_OPPONENT
 
 INVISIBLE = 0.01  # of CIELAB's unit: below it the distance is rounded off, so that its slope is finite
@@ -33,8 +35,12 @@ class Scielab(LocalLoss):
     and no slope at 0.
     """
 
-    def map(self, rendered: Rendered, target: Image) -> Float[Array, "h w"]:
+    fills: ClassVar[bool] = True
+
+    def map(self, rendered: Rendered, target: Image, extent: Extent | None = None) -> Float[Array, "h w"]:
         """Zero up to rounding for equal images, where the gradient is 0 too."""
+        if extent is not None:
+            raise ValueError("extent: found one, expected none: the filters do not know where a picture ends")
         pairs = zip(_filtered_lab(rendered.image), _filtered_lab(target), strict=True)
         square = sum(jnp.square(x - y) for x, y in pairs)
         ratio = square / INVISIBLE**2

@@ -7,6 +7,7 @@ gamma-encoded expected image, and are blind to its variance. One minus the loss 
 
 import dataclasses
 import math
+from typing import Any
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -14,7 +15,7 @@ from jaxtyping import Array, Float
 from diffquant.color import LUMA, srgb_from_linear
 from diffquant.interfaces import Image, Rendered, Scalar
 from diffquant.losses.base import LocalLoss, Loss
-from diffquant.signal.filters import blur, gaussian_kernel
+from diffquant.signal.filters import Extent, blur_within, gaussian_kernel
 
 WINDOW = gaussian_kernel(1.5, truncate=3.5)
 RADIUS = len(WINDOW) // 2
@@ -31,12 +32,12 @@ class Ssim(LocalLoss):
     there all count, and the picture is mirrored at its borders.
     """
 
-    def map(self, rendered: Rendered, target: Image) -> Float[Array, "h w"]:
+    def map(self, rendered: Rendered, target: Image, extent: Extent | None = None) -> Float[Array, "h w"]:
         """Of the window around each pixel; zero for equal images, where the gradient is finite too."""
-        similarity, _ = _similarity(srgb_from_linear(rendered.image), srgb_from_linear(target))
+        similarity, _ = _similarity(srgb_from_linear(rendered.image), srgb_from_linear(target), extent)
         return 1 - jnp.mean(similarity, axis=0)
 
-    def border(self, size: int) -> int:
+    def border(self, size: Any) -> Any:
         """Where windows would reach over it."""
         return _border(size)
 
@@ -96,7 +97,7 @@ def _log(factor: Scalar) -> Scalar:
 
 
 def _similarity(
-    x: Float[Array, "c h w"], y: Float[Array, "c h w"]
+    x: Float[Array, "c h w"], y: Float[Array, "c h w"], extent: Extent | None = None
 ) -> tuple[Float[Array, "c h w"], Float[Array, "c h w"]]:
     """Similarity of the window around each pixel, and its contrast-structure factor, for codes in [0, 1].
 
@@ -104,9 +105,9 @@ def _similarity(
     constant, and has no gradient to carry.
     """
     x, y = x - 0.5, y - 0.5
-    moments = blur(jnp.concatenate([x, x * x + y * y, x * y]), WINDOW)
+    moments = blur_within(jnp.concatenate([x, x * x + y * y, x * y]), WINDOW, extent)
     mean_x, squares, product = jnp.split(moments, 3)
-    mean_y = blur(y, WINDOW)
+    mean_y = blur_within(y, WINDOW, extent)
     contrast = 2 * (product - mean_x * mean_y) + CONTRAST_FLOOR
     contrast = contrast / (squares - (mean_x * mean_x + mean_y * mean_y) + CONTRAST_FLOOR)
     mean_x, mean_y = mean_x + 0.5, mean_y + 0.5
@@ -120,6 +121,6 @@ def _whole_windows(planes: Float[Array, "c h w"]) -> Float[Array, "c rows column
     return planes[:, rows : h - rows, columns : w - columns]
 
 
-def _border(size: int) -> int:
+def _border(size: Any) -> Any:
     """Pixels at both ends of an axis around which there is no whole window; none if no window fits at all."""
-    return RADIUS if size >= len(WINDOW) else 0
+    return RADIUS * (size >= len(WINDOW))

@@ -12,12 +12,13 @@ import math
 
 from diffquant.assignment import Network, PixelSoftmax, TopK
 from diffquant.config import Config
-from diffquant.export import tiles
+from diffquant.export import tiled_descent, tiles
 from diffquant.export.classical import ErrorDiffusion, Ordered, Riemersma
 from diffquant.export.dither import BlueNoise, Polish, Sample
 from diffquant.losses import AnyLoss, BlurError
 from diffquant.metrics.registry import LARGE, WORKERS
 from diffquant.pipelines.palette import Palette
+from diffquant.signal.windows import Tile, windows
 
 MIB = 2**20
 # Bytes a pixel.
@@ -51,7 +52,7 @@ def phases(config: Config, h: int, w: int) -> dict[str, Phase]:
         "measuring": Phase(fixed=loaded, arrays=n * (2 * CODES + ARTIFACT + _measured(n))),
     }
     if config.steps > 0:
-        found["training"] = Phase(fixed=loaded, arrays=kept + n * _step(config))
+        found["training"] = Phase(fixed=loaded, arrays=kept + _training(config, h, w))
     match dither:
         case Polish():
             found["polishing"] = Phase(fixed=loaded, arrays=kept + after)
@@ -110,6 +111,17 @@ def _state(pipeline: Palette, *, trained: bool) -> float:
     return INDICES
 
 
+def _training(config: Config, h: int, w: int) -> float:
+    """Bytes beside what belongs to pixels: of a step; by tiles also what neighbours still read, and a window's own."""
+    if config.tiles is None:
+        return h * w * _step(config)
+    pipeline = config.pipeline
+    assert isinstance(pipeline, Palette)
+    reach = max(loss.reach() or 0 for loss in config.losses.values())
+    window = _area(windows(h, w, config.tiles.side, 2 * reach))
+    return h * w * 4 * _entries(pipeline) + window * (LIGHT + _step(config) + _state(pipeline, trained=True))
+
+
 def _step(config: Config) -> float:
     """Bytes a pixel of a training step's temporaries: of the losses, and of each logit's weight and gradient."""
     pipeline = config.pipeline
@@ -134,13 +146,21 @@ def _polish(dither: Polish, config: Config, h: int, w: int) -> tuple[float, floa
     widths = sum(sigma > 0 for sigma in eye.sigmas)
     problem = 104 + 26 * widths  # forms at each pixel: of every width, unblurred, OkLab's own, curvature; the light
     sweep = 110 + 82 * widths  # errors and windows of every width
-    if dither.rounds:
-        judged = 450 + 400 * (len(config.losses) - 1)
-        return h * w * problem, h * w * (problem + judged)
+    judged = 450 + 400 * (len(config.losses) - 1)  # a round's slopes, of every loss
     if h * w <= dither.tile**2:
-        return h * w * problem, h * w * (problem + sweep)
+        return h * w * problem, h * w * (problem + (judged if dither.rounds else sweep))
     sampled = min(dither.sampled(), h * w)
-    (rows, columns), _ = tiles.windows(h, w, dither.tile, tiles.halo_of(eye))
     refit = 92 + 165 * widths
-    learning = sampled * (LIGHT + problem + sweep)
-    return sampled * (LIGHT + problem), max(learning, rows * columns * (LIGHT + refit))
+    steps = [
+        sampled * (LIGHT + problem + sweep),
+        _area(windows(h, w, dither.tile, tiles.halo_of(eye))) * (LIGHT + refit),
+    ]
+    if dither.rounds:
+        losses = tuple(config.losses.values())
+        steps.append(_area(tiled_descent.windows(h, w, losses, dither.tile)) * (LIGHT + judged))
+    return sampled * (LIGHT + problem), max(steps)
+
+
+def _area(found: tuple[tuple[int, int], list[Tile]]) -> int:
+    """Pixels of a window."""
+    return math.prod(found[0])

@@ -1,19 +1,23 @@
-"""How a config is made to fit into a budget of memory: fewer candidates at each pixel, then smaller tiles."""
+"""How a config is made to fit into a budget of memory: fewer candidates at each pixel, then training by tiles, then
+smaller tiles of a polish."""
 
 import dataclasses
 from collections.abc import Iterator
 
 from diffquant.assignment import AnyAssignment, PixelSoftmax, TopK
 from diffquant.config import Config
-from diffquant.export import tiles
 from diffquant.export.dither import AnyDither, Polish
+from diffquant.losses.base import LocalLoss
 from diffquant.memory.model import peak
 from diffquant.memory.size import in_words
 from diffquant.pipelines.palette import Palette
+from diffquant.signal.windows import windows
+from diffquant.training import Tiles
 
 SIDES = (1024, 896, 768, 640, 512)  # of tiles: below that the palette's sample takes more than a tile
 SPARE = 1.1  # a budget is at least so many times the estimate: runs have taken up to 8 % more
-CANDIDATES = (64, 32, 16, 8, 4, 2)
+CANDIDATES = (64, 32, 16, 8, 4)
+TRAINING_SIDES = (512, 256, 128)  # of tiles that are trained: the smaller, the more of a window is halo
 
 
 class BudgetError(ValueError):
@@ -57,22 +61,34 @@ def fit_to(config: Config, h: int, w: int, budget: int, *, host: bool = True) ->
 
 
 def variants(config: Config) -> Iterator[Config]:
-    """The config, then what takes less and less: the fewest candidates come before smaller tiles.
+    """The config, then what takes less and less.
 
-    After a polish, which is what tiles are for, it hardly matters how many candidates there were.
+    Fewer candidates come first: they cost hardly any quality, and save time. Then training by tiles, whose steps are
+    the same and take longer. Tiles of the polish last: they change what it finds.
     """
     pipeline = config.pipeline
     assert isinstance(pipeline, Palette)
     for dither in _in_smaller_tiles(pipeline.dither):
-        for assignment in _with_fewer_candidates(pipeline.assignment, config):
-            changed = dataclasses.replace(pipeline, dither=dither, assignment=assignment)
-            yield dataclasses.replace(config, pipeline=changed)
+        for tiles in _by_smaller_tiles(config):
+            for assignment in _with_fewer_candidates(pipeline.assignment, config):
+                changed = dataclasses.replace(pipeline, dither=dither, assignment=assignment)
+                yield dataclasses.replace(config, pipeline=changed, tiles=tiles)
 
 
 def _in_smaller_tiles(dither: AnyDither) -> Iterator[AnyDither]:
     yield dither
-    if isinstance(dither, Polish) and dither.rounds == 0:
+    if isinstance(dither, Polish):
         yield from (dataclasses.replace(dither, tile=side) for side in SIDES if side < dither.tile)
+
+
+def _by_smaller_tiles(config: Config) -> Iterator[Tiles | None]:
+    assert isinstance(config.pipeline, Palette)
+    now, assignment = config.tiles, config.pipeline.assignment
+    yield now
+    fixed = not (isinstance(assignment, TopK) and assignment.refresh)
+    if config.steps > 0 and fixed and all(isinstance(loss, LocalLoss) for loss in config.losses.values()):
+        batch = None if now is None else now.batch
+        yield from (Tiles(side=side, batch=batch) for side in TRAINING_SIDES if now is None or side < now.side)
 
 
 def _with_fewer_candidates(assignment: AnyAssignment, config: Config) -> Iterator[AnyAssignment]:
@@ -94,12 +110,14 @@ def _of_training(config: Config) -> list[str]:
     assert isinstance(config.pipeline, Palette)
     if config.steps == 0:
         return []
+    by = "" if config.tiles is None else f" by tiles of {config.tiles.side}"
     match config.pipeline.assignment:
         case PixelSoftmax():
-            return [f"training all {config.pipeline.colors} at each pixel"]
+            return [f"training all {config.pipeline.colors} at each pixel{by}"]
         case TopK(n=n):
-            return [f"training the nearest {min(n, config.pipeline.colors)} of {config.pipeline.colors} at each pixel"]
-    return ["training"]
+            nearest = min(n, config.pipeline.colors)
+            return [f"training the nearest {nearest} of {config.pipeline.colors} at each pixel{by}"]
+    return [f"training{by}"]
 
 
 def _of_dither(config: Config, h: int, w: int) -> list[str]:
@@ -108,7 +126,7 @@ def _of_dither(config: Config, h: int, w: int) -> list[str]:
     dither = config.pipeline.dither
     if not isinstance(dither, Polish):
         return ["dither in one pass"]
-    if dither.rounds or h * w <= dither.tile**2:
+    if h * w <= dither.tile**2:
         return ["polish of the whole"]
-    (rows, columns), parts = tiles.windows(h, w, dither.tile, halo=0)
+    (rows, columns), parts = windows(h, w, dither.tile, halo=0)
     return [f"polish in {len(parts)} tiles of {columns}x{rows}"]

@@ -1,5 +1,6 @@
 """Relaxation: gradient descent on a soft pipeline."""
 
+from diffquant.training.batch import fit_batch
 from diffquant.training.descent import Snapshot, fit
 from diffquant.training.mesh import gathered, mesh_for, on_host, shared_image
 from diffquant.training.plan import Plan, PlanError, State, StateError, Tiles
@@ -13,6 +14,7 @@ __all__ = [
     "StateError",
     "Tiles",
     "fit",
+    "fit_batch",
     "gathered",
     "mesh_for",
     "on_host",

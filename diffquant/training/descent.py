@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 from jax.sharding import Mesh
+from jaxtyping import Float
 
 from diffquant.interfaces import Image
 from diffquant.training.plan import Plan, PlanError, State
@@ -64,11 +65,7 @@ def fit(
         if step > 0:
             work.refresh()
         totals, parts = work.advance(min(plan.every, plan.steps - step))
-        history = np.asarray(totals)
-        if not np.isfinite(history).all():
-            first = int(np.argmin(np.isfinite(history)))
-            found = ", ".join(f"{name} = {float(part[first]):.4g}" for name, part in parts.items())
-            raise FloatingPointError(f"the loss is {history[first]} at step {step + first}: {found}")
+        history = finite(totals, parts, step)
         step += len(history)
         mean = float(history.mean())
         settled = plan.tolerance is not None and before - mean < plan.tolerance * abs(before)
@@ -81,3 +78,17 @@ def fit(
             pipeline=work.tuned(),
             state=State(step=step, mean=mean, over=over, arrays=work.arrays()),
         )
+
+
+def finite(totals: Any, parts: dict[str, Any], step: int, what: str = "") -> Float[np.ndarray, " s"]:
+    """The losses of a chunk that began at `step`.
+
+    Raises:
+        FloatingPointError: one is not finite; the message names `what`, the step and the parts.
+    """
+    history = np.asarray(totals)
+    if not np.isfinite(history).all():
+        first = int(np.argmin(np.isfinite(history)))
+        found = ", ".join(f"{name} = {float(part[first]):.4g}" for name, part in parts.items())
+        raise FloatingPointError(f"{what}the loss is {history[first]} at step {step + first}: {found}")
+    return history

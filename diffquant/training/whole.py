@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -10,7 +11,8 @@ from flax import nnx
 from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int
 
-from diffquant.interfaces import Image, Refreshable, Scalar
+from diffquant.interfaces import Image, Refreshable, Rendered, Scalar
+from diffquant.losses.base import Loss
 from diffquant.schedules import value
 from diffquant.training.mesh import shared, shared_image
 from diffquant.training.plan import Plan, State
@@ -19,13 +21,23 @@ from diffquant.training.state import adam, filled, moved, named, parts_of, resto
 Parts = dict[str, Array]
 
 
+def judged(loss: Loss, rendered: Rendered, target: Image) -> Scalar:
+    """The loss of the whole."""
+    return loss(rendered, target)
+
+
 def objective(
-    pipeline: Any, target: Image, plan: Plan, step: Int[Array, ""], key: jax.Array
+    pipeline: Any,
+    target: Image,
+    plan: Plan,
+    step: Int[Array, ""],
+    key: jax.Array,
+    judge: Callable[[Loss, Rendered, Image], Scalar] = judged,
 ) -> tuple[Scalar, dict[str, Any]]:
     """Weighted sum of the losses at `step`, and the unweighted losses by name."""
     progress = step / max(plan.steps - 1, 1)
     rendered = pipeline.render(value(plan.temperature, progress), key=jax.random.fold_in(key, step))
-    parts = {name: loss(rendered, target) for name, loss in plan.losses}
+    parts = {name: judge(loss, rendered, target) for name, loss in plan.losses}
     total = sum(value(loss.weight, progress) * parts[name] for name, loss in plan.losses)
     return jnp.asarray(total), parts
 
