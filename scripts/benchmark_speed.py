@@ -10,7 +10,7 @@ and Adam, jitted, called from Python step by step. To --out:
 A step is the fastest chunk's, compiled beforehand. Its share of the bandwidth is what it has to move at least (logits,
 two moments and gradient, each read once and written once) against what a triad moves in the same process; where all of
 them fit in a cache it may pass 100 %. Peak memory is the process's. A sweep of polish is the difference between a few
-sweeps and more of them, divided by their number.
+sweeps and more of them, divided by their number. `--presets balanced` times whole runs, the faster of two.
 """
 
 import dataclasses
@@ -25,17 +25,20 @@ import jax
 from benchmark_rows import markdown
 from benchmarks import completed, say, status_of
 from processes import apart
-from speed_runs import CHUNK, Assignment, Row, Task, Work, row_of
+from speed_runs import CHUNK, SPECS, Assignment, Row, Task, Work, row_of
 from tyro.conf import arg
 
 from diffquant.console import UsageError
 from diffquant.export.files import write_atomically
+from diffquant.presets import Preset
 
 PROG = "benchmark_speed"
+RUNS = 2  # of a preset; the first one compiles
 SMALLEST = 16  # pixels of a side: enough for 256 colours
 COLUMNS = {
     "compile_s": ("compile, s", "{:.1f}"),
-    "step_ms": ("ms a step or sweep", "{:,.1f}"),
+    "step_ms": ("ms a step, sweep or picture", "{:,.1f}"),
+    "pixel_us": ("µs a pixel", "{:.3g}"),
     "steps_per_s": ("a second", "{:,.1f}"),
     "pixel_colors_per_s": ("pixel-colours a second", "{:.2e}"),
     "bandwidth_share": ("of the bandwidth", "{:.0%}"),
@@ -62,6 +65,8 @@ class Benchmark:
     """Steps of each, in chunks of 10; the first chunk compiles."""
     sweeps: int = 6
     """Sweeps of polish to time; 0: none."""
+    presets: tuple[Preset, ...] = ()
+    """Whole runs to time, from the picture in memory to the measured file: fast, balanced, best."""
     rounds: int = 1
     """How often everything is measured."""
     out: Annotated[Path, arg(aliases=["-o"])] = Path("runs/speed")
@@ -73,6 +78,7 @@ class Benchmark:
         self._check()
         works: list[tuple[Work, int]] = [(name, self.steps) for name in dict.fromkeys(self.assignments)]
         works += [("polish", self.sweeps)] if self.sweeps else []
+        works += [(preset, RUNS) for preset in dict.fromkeys(self.presets)]
         cases = [Task(*size, k, *work) for size in sizes for k in dict.fromkeys(self.colors) for work in works]
         self.out.mkdir(parents=True, exist_ok=True)
         outcomes = list(completed(_row_apart, cases * self.rounds, 1))
@@ -96,7 +102,7 @@ class Benchmark:
     def _check(self) -> None:
         if not self.colors or not all(1 <= k <= 256 for k in self.colors):
             raise UsageError(f"--colors: found {self.colors}, expected numbers from 1 to 256")
-        if not self.sizes or not (self.assignments or self.sweeps):
+        if not self.sizes or not (self.assignments or self.sweeps or self.presets):
             raise UsageError("--sizes, --assignments: found none, expected at least one of each")
         if self.steps < 2 * CHUNK or self.steps % CHUNK:
             raise UsageError(f"--steps: found {self.steps}, expected a multiple of {CHUNK}, from {2 * CHUNK}")
@@ -120,7 +126,7 @@ def table(rows: Sequence[Row]) -> str:
     best, lines = fastest(rows), []
     for (size, k, work), row in best.items():
         cells = [form.format(row[name]) if name in row else "" for name, (_, form) in COLUMNS.items()]
-        yardstick = None if work == "polish" else best.get((size, k, "plain"))
+        yardstick = best.get((size, k, "plain")) if work in SPECS else None
         ratio = "" if yardstick is None else f"{float(yardstick['step_ms']) / float(row['step_ms']):.2f}"
         lines.append([f"{row['device']}, {row['cores']} cores", size, str(k), work, ratio, *cells])
     labels = [label for label, _ in COLUMNS.values()]

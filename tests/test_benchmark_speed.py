@@ -21,7 +21,7 @@ def script(load_script, monkeypatch, tmp_path):
     monkeypatch.setattr(script, "apart", lambda work, task: work(task))
     monkeypatch.setattr(speed_runs, "TRIAD", 1 << 12)
     monkeypatch.setattr(speed_runs, "LOSS", EYE)
-    monkeypatch.setattr(speed_runs, "palette_config", lambda colors: Config(losses={"eye": EYE}))
+    monkeypatch.setattr(speed_runs, "palette_config", lambda *preset, colors: Config(losses={"eye": EYE}, steps=0))
     monkeypatch.chdir(tmp_path)
     return script
 
@@ -83,12 +83,13 @@ def test_a_sweep_is_what_more_sweeps_take_longer(runs, monkeypatch):
 
 
 def test_it_measures_what_it_says(run):
-    arguments = ["--sizes", "21x16", "-n", 4, "--assignments", "plain", "top-8", "--steps", 20, "--sweeps", 1]
-    assert run(*arguments, "-o", "out")[0] == 0
+    works = ["--assignments", "plain", "top-8", "--steps", 20, "--sweeps", 1, "--presets", "fast"]
+    assert run("--sizes", "21x16", "-n", 4, *works, "-o", "out")[0] == 0
     rows = json.loads(Path("out/results.json").read_text())["rows"]
     assert [(row["size"], row["k"], row["work"]) for row in rows] == [
-        ("21x16", 4, w) for w in ("plain", "top-8", "polish")
+        ("21x16", 4, work) for work in ("plain", "top-8", "polish", "fast")
     ]
+    assert all(row["pixel_us"] * 21 * 16 == pytest.approx(1e3 * row["step_ms"]) for row in rows)
     assert all(row["step_ms"] * row["steps_per_s"] == pytest.approx(1e3) and row["peak_mib"] > 1 for row in rows)
     assert all(row["compile_s"] > 0 and row["bandwidth_share"] > 0 for row in rows[:2])
 
@@ -110,7 +111,7 @@ def test_of_several_rounds_the_fastest_is_shown(script, run, monkeypatch):
     assert Path("out/tables.md").read_text() == shown
     rows = [line.strip("| ").split(" | ") for line in shown.splitlines()]
     labels = rows[0]
-    ratio, step = labels.index("times plain"), labels.index("ms a step or sweep")
+    ratio, step = labels.index("times plain"), labels.index("ms a step, sweep or picture")
     assert [(row[3], row[ratio], row[step]) for row in rows[2:]] == [
         ("plain", "1.00", "6.0"),
         ("dense", "3.00", "2.0"),
