@@ -11,11 +11,16 @@ from collections.abc import Callable, Generator, Iterable, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 from diffquant.config import Config
+from diffquant.export.together import sides
 from diffquant.image import Picture
 from diffquant.interfaces import Companionable
+from diffquant.losses.base import LocalLoss
+from diffquant.pipelines.palette import Palette
 from diffquant.runner import Result, finish, keys, never, stages
+from diffquant.training import fit_batch
 
 Job = Callable[[], tuple[Picture, Config]]  # reads a picture, and says how it is to be compressed
 Outcome = Result | Exception | None
@@ -30,7 +35,9 @@ def compress_many(
     """What becomes of every job, in order: a result, or why there is none (a picture that cannot be read, or used).
 
     Pictures whose codec takes companions share compiled programs, by padding to few sizes: 40 pictures of 40 sizes from
-    60 to 400 pixels a side need 15 of them. Each of a CPU's cores takes a picture; the rest go by `stages`, one by one.
+    60 to 400 pixels a side need 15 of them. Each of a CPU's cores takes a picture. Those that are trained, in such
+    arrays too, and the rest, by `stages`, go one by one.
+
     Jobs are taken lazily: twice as many as there are workers are under way. Once `stop` says yes no more are begun, and
     what is not finished is None. `alone`: one at a time, all by `stages`, in the memory of one.
 
@@ -124,6 +131,29 @@ def _shared(loaded: dict[int, tuple[Picture, Config]], stop: Callable[[], bool])
 def _by_itself(picture: Picture, config: Config, stop: Callable[[], bool]) -> Any:
     """The artifact of the last stage; None if it is not finished."""
     artifact = None
+    if _is_trained_in_larger_arrays(config) and config.pipeline.exact(picture.srgb8) is None:
+        return _trained(picture, config, stop)
     for stage in stages(picture, config, stop=stop):
         artifact = stage.artifact
+    return None if stop() else artifact
+
+
+def _is_trained_in_larger_arrays(config: Config) -> bool:
+    """Whether its descent can be that of a program for several sizes."""
+    alike = isinstance(config.pipeline, Palette) and config.steps > 0
+    local = all(isinstance(loss, LocalLoss) and not loss.fills for loss in config.losses.values())
+    return alike and local and config.tiles is None and config.tolerance is None
+
+
+def _trained(picture: Picture, config: Config, stop: Callable[[], bool]) -> Any:
+    """As `stages`, but for a descent in arrays of one of few sizes."""
+    relaxing, hardening = keys(config.seed)
+    target, losses = jnp.asarray(picture.linear()), tuple(config.losses.values())
+    pipeline: Any = config.pipeline.build(picture.srgb8, target)
+    size = sides(*target.shape[1:])
+    for (snapshot,) in fit_batch([pipeline], [target], config.plan(), keys=[relaxing], size=size):
+        pipeline = snapshot.pipeline
+        if stop():
+            return None
+    *_, (_, artifact) = pipeline.harden(target, losses, key=hardening)
     return None if stop() else artifact

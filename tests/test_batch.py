@@ -14,6 +14,8 @@ from diffquant.export.dither import Argmax, Polish
 from diffquant.image import ImageError, read
 from diffquant.losses import BlurError
 from diffquant.pipelines.palette import Palette
+from diffquant.runner import compress
+from diffquant.training import batch
 
 EYE = BlurError(sigmas=(0.4,), weights=(1.0,))  # the smallest there is: quick to compile
 POLISHED = Config(pipeline=Palette(colors=4, assignment=Nearest(), dither=Polish(sweeps=2, eye=EYE)), steps=0)
@@ -76,6 +78,19 @@ def test_a_codec_without_companions_goes_by_itself():
     results = list(compress_many(job(photo(seed), config) for seed in (1, 2)))
     assert [result.image.shape for result in results] == [photo(1).shape] * 2
     assert [result.report.colors for result in results] == [4, 4]
+
+
+def test_trained_pictures_of_several_sizes_share_a_program_and_end_as_alone():
+    config = Config(pipeline=Palette(colors=4, dither=Argmax()), losses={"eye": EYE}, steps=3)
+    pictures = [photo(1, 20, 31), photo(2, 31, 20), few_colors(0)]
+    before = batch._advance._cache_size()
+    results = list(compress_many(job(pixels, config) for pixels in pictures))
+    assert batch._advance._cache_size() == before + 1
+    for pixels, result in zip(pictures, results, strict=True):
+        alone = compress(read(pixels), config)
+        assert (result.image == alone.image).all(axis=-1).mean() > 0.98
+    again = list(compress_many(job(pixels, config) for pixels in pictures[::-1]))
+    assert [result.data for result in again[::-1]] == [result.data for result in results]
 
 
 def test_once_stopped_no_picture_is_begun_and_those_under_way_are_none():

@@ -29,6 +29,46 @@ config = Config(pipeline=codec, losses={"eye": BlurError(sigmas=(1.0,), weights=
 """
 
 
+MANY = """
+import jax, numpy as np
+from config import config
+from diffquant.image import read
+from diffquant.training import fit_batch
+
+pictures = [read(name) for name in ("even.png", "odd.png", "even.png", "odd.png")]
+ends = []
+for devices in (jax.devices(), ()):
+    targets = [picture.linear() for picture in pictures]
+    pipelines = [config.pipeline.build(picture.srgb8, t) for picture, t in zip(pictures, targets)]
+    keys = [jax.random.key(n) for n in range(4)]
+    *_, last = fit_batch(pipelines, targets, config.plan(), keys=keys, devices=devices)
+    ends.append([(snapshot.loss, np.asarray(snapshot.pipeline.assignment.logits[...])) for snapshot in last])
+assert len(jax.devices()) == 8
+for (loss, logits), (other, others) in zip(*ends):
+    np.testing.assert_allclose(loss, other, rtol=1e-5)
+    np.testing.assert_allclose(logits, others, atol=1e-3)
+
+# The polish of a batch, as accelerators do it.
+from diffquant.export.dither import Polish
+from diffquant.export import together
+from diffquant.losses import BlurError
+
+jax.default_backend = lambda: "gpu"
+together.MOST = 4
+polish, eye = Polish(sweeps=2), BlurError(sigmas=(0.4,), weights=(1.0,))
+colors = np.linspace(0, 1, 5, dtype=np.float32)[:, None].repeat(3, axis=1)
+oklab = np.stack([np.cbrt(colors[:, 0]), 0 * colors[:, 0], 0 * colors[:, 0]], axis=1)
+starts = [together.Start(picture.linear(), oklab, colors, np.ones(5, np.float32)) for picture in pictures]
+found = []
+for devices in (jax.devices(), jax.devices()[:1]):
+    jax.local_devices = lambda: devices
+    found.append(polish.together(starts, [eye], key=jax.random.key(0), stop=lambda: False))
+for (palette, indices), (other, others) in zip(*found):
+    np.testing.assert_allclose(palette, other, atol=1e-3)
+    assert (indices == others).mean() > 0.99
+"""
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """With a config, pictures of 24 and of 23 rows, and a run on one device."""
@@ -49,14 +89,14 @@ def alone(folder, script):
     return out
 
 
-def started(folder, *options, devices=1):
-    """The script in a process of its own that sees so many devices."""
+def started(folder, *options, devices=1, program=(str(TRAIN), "config.py")):
+    """The script, or another program, in a process of its own that sees so many devices."""
     environment = os.environ | {
         "JAX_PLATFORMS": "cpu",
         "XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={devices}",
         "JAX_ENABLE_COMPILATION_CACHE": "0",
     }
-    command = [sys.executable, str(TRAIN), "config.py", *options]
+    command = [sys.executable, *program, *options]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     return subprocess.Popen(command, cwd=folder, env=environment, **pipes)
 
@@ -85,6 +125,12 @@ def test_eight_devices_do_what_one_does(folder, alone):
     complaint = process.communicate(timeout=300)[1]
     assert process.returncode == 0, complaint
     assert_same_run(folder / "eight", alone)
+
+
+def test_many_pictures_on_eight_devices_are_what_they_are_on_one(folder):
+    process = started(folder, devices=8, program=("-c", MANY))
+    complaint = process.communicate(timeout=300)[1]
+    assert process.returncode == 0, complaint
 
 
 def test_two_processes_do_what_one_does_and_one_of_them_writes(folder, alone):

@@ -22,6 +22,7 @@ from diffquant.export import polish
 from diffquant.export.lattice import LATTICE, Grid
 from diffquant.losses.blur import BlurError
 from diffquant.signal.filters import Extent
+from diffquant.training.mesh import over_pictures
 
 LEAST = 64  # pixels of an array's side
 FINE = 256  # from here on there are two sides in an octave, not one: where the wasted work is more than a compilation
@@ -111,6 +112,8 @@ def _polished(
         place[:, :h, :w] = start.target
     rows, columns = np.array(shapes, np.int32).T
     extents = Extent(jnp.asarray(rows), jnp.asarray(columns))
+    if jax.default_backend() != "cpu":
+        targets = over_pictures(targets, len(starts), jax.local_devices())  # and so what is made of them
     colors, free = np.stack([start.colors for start in starts]), np.stack([start.free for start in starts])
     oklab = np.stack([start.oklab for start in starts])
     sites = LATTICE**2 * -(-rows // LATTICE) * -(-columns // LATTICE)

@@ -24,7 +24,7 @@ MIB = 2**20
 # Bytes a pixel.
 CODES, LIGHT, INDICES, ARTIFACT = 3, 12, 4, 2  # uint8 [h w 3]; float32 [3 h w]; int32 [h w]; uint8 [h w], twice
 METRIC = 76  # of the metric that takes the most, beside the two pictures
-BEYOND = 24  # measured at 3840x2160 beyond these arrays
+BEYOND = 24  # measured at 3840x2160 beyond the arrays, in training and when all is done
 # MiB whatever the picture: the interpreter, JAX and its programs, and the most while these are compiled.
 LOADED = {"classical": 330, "training": 380, "polish": 410, "all losses": 620}
 COMPILING = {"classical": 420, "training": 600, "polish": 505, "all losses": 985}
@@ -52,7 +52,7 @@ def phases(config: Config, h: int, w: int) -> dict[str, Phase]:
         "measuring": Phase(fixed=loaded, arrays=n * (2 * CODES + ARTIFACT + _measured(n))),
     }
     if config.steps > 0:
-        found["training"] = Phase(fixed=loaded, arrays=kept + _training(config, h, w))
+        found["training"] = Phase(fixed=loaded, arrays=kept + n * BEYOND + _training(config, h, w))
     match dither:
         case Polish():
             found["polishing"] = Phase(fixed=loaded, arrays=kept + after)

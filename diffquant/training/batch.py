@@ -20,6 +20,7 @@ from diffquant.losses.base import LocalLoss
 from diffquant.schedules import value
 from diffquant.signal.filters import Extent
 from diffquant.training.descent import Snapshot, finite
+from diffquant.training.mesh import gathered, over_pictures
 from diffquant.training.plan import Plan, PlanError, State
 from diffquant.training.state import adam, is_variable, moved, named, parts_of
 from diffquant.training.whole import Parts, objective
@@ -32,11 +33,13 @@ def fit_batch(
     *,
     keys: Sequence[jax.Array],
     size: tuple[int, int] | None = None,
+    devices: Sequence[jax.Device] = (),
 ) -> Iterator[tuple[Snapshot, ...]]:
     """`fit` of each pipeline on its target, with its key: after every chunk a snapshot for each.
 
     They are of one kind, and take the same steps as by themselves, up to rounding; how well one does is nothing to the
-    others. With a `size`, at least theirs, arrays have that height and width: so few programs serve many sizes.
+    others. With a `size`, at least theirs, arrays have that height and width: so few programs serve many sizes. Several
+    `devices` share out the pictures.
 
     Raises:
         FloatingPointError: a loss is not finite; the message names picture and step.
@@ -60,17 +63,19 @@ def fit_batch(
     rows, columns = np.array(shapes, np.int32).T
     extents = Extent(jnp.asarray(rows), jnp.asarray(columns)) if padded else None
     pictures = jnp.stack([_padded(target, {"rows": 1, "columns": 2}, size) for target in targets])
+    given = (parameters, constants, pictures, jnp.stack(keys), extents)
+    parameters, constants, pictures, chances, extents = over_pictures(given, len(targets), devices)
     state = (parameters, jax.jit(adam(plan).init)(parameters), jnp.int32(0))
     step = 0
     while step < plan.steps:
         length = min(plan.every, plan.steps - step)
         state, (totals, parts) = _advance(
-            state, constants, pictures, jnp.stack(keys), extents, graph=graph, plan=plan, length=length
+            state, constants, pictures, chances, extents, graph=graph, plan=plan, length=length
         )
         step += length
         yield tuple(
             _snapshot(
-                nnx.merge(graph, _one(state[0], i, shape), _one(constants, i, shape)),
+                gathered(nnx.merge(graph, _one(state[0], i, shape), _one(constants, i, shape))),
                 optax.ScaleByAdamState(state[1].count, _one(state[1].mu, i, shape), _one(state[1].nu, i, shape)),
                 np.asarray(totals[:, i]),
                 {name: np.asarray(part[:, i]) for name, part in parts.items()},

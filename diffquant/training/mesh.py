@@ -57,6 +57,15 @@ def _put(array: Any, mesh: Mesh, rows: int | None) -> jax.Array:
     return jax.make_array_from_callback(whole.shape, sharding, lambda part: whole[part])
 
 
+def over_pictures(tree: Any, count: int, devices: Sequence[jax.Device]) -> Any:
+    """Arrays whose first axis goes over `count` pictures: as many of the devices share them out as can equally."""
+    shares = next((n for n in range(len(devices), 0, -1) if count % n == 0), 1)
+    if shares == 1:
+        return tree
+    mesh = Mesh(np.array(devices[:shares]), ("pictures",), axis_types=(AxisType.Auto,))
+    return jax.device_put(tree, NamedSharding(mesh, PartitionSpec("pictures")))
+
+
 def gathered(pipeline: Any) -> Any:
     """The pipeline with all of it on the first device that this process has: its choices are made there."""
     graph, variables = nnx.split(pipeline)
