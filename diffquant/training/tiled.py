@@ -1,9 +1,9 @@
 """Descent over tiles: what belongs to pixels stays in the host's memory, and the device sees one window at a time.
 
-The loss is a mean over pixels, and what a pixel adds to it depends on what is rendered within the losses' reach. So the
-slope in a tile's own parameters is that of what the pixels within reach of the tile add, for which twice the reach has
-to be rendered; and the slope in what all tiles share is the sum of what their own pixels add. Both are the whole
-picture's, up to rounding: there are no seams.
+The loss is a mean over pixels, and what a pixel adds to it depends on what is rendered within the losses' reach. So how
+the loss answers to what is rendered in a tile is known from the pixels within reach of the tile, for which twice the
+reach has to be rendered. From there the tile's own parameters have their slope, and what all tiles share has the sum of
+theirs. Both are the whole picture's, up to rounding: there are no seams.
 """
 
 import functools
@@ -17,7 +17,7 @@ import optax
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int
 
-from diffquant.interfaces import Image, Refreshable, Scalar
+from diffquant.interfaces import Image, Refreshable, Rendered, Scalar
 from diffquant.losses.base import LocalLoss
 from diffquant.schedules import value
 from diffquant.signal.windows import Tile, windows
@@ -47,8 +47,7 @@ class Tiled:
         self.local, self.around = _hosted(local), jax.tree.map(np.asarray, around)
         self.target, self.plan, self.key = np.asarray(target), plan, key
         self.reach = max((loss.reach() for _, loss in plan.losses if isinstance(loss, LocalLoss)), default=0)
-        halo = (2 if jax.tree.leaves(self.local) else 1) * self.reach
-        self.size, self.tiles = windows(self.target.shape[1], self.target.shape[2], plan.tiles.side, halo)
+        self.size, self.tiles = windows(self.target.shape[1], self.target.shape[2], plan.tiles.side, 2 * self.reach)
         self.visits = np.zeros(len(self.tiles), np.int32)
         self.step = 0
         self.moments = jax.jit(adam(plan).init)(self.shared)
@@ -232,11 +231,14 @@ def _answer(
     mine = inside((edges[0], edges[1]), (edges[2], edges[3]))
     near = inside((edges[0] - reach, edges[1] + reach), (edges[2] - reach, edges[3] + reach))
 
-    def judge(shared: Any, local: Any) -> tuple[Array, dict[str, Array]]:
-        """What each pixel adds to the whole picture's loss; and its own pixels to each, unweighted."""
+    def render(shared: Any, local: Any) -> Rendered:
         rendered = nnx.merge(graph, local, shared, around, constants).render(value(plan.temperature, progress), key=key)
         if rendered.image.shape != target.shape:
             raise PlanError("tiles: found a pipeline that renders whole pictures only, expected one of pixels")
+        return rendered
+
+    def judge(rendered: Rendered) -> tuple[Array, dict[str, Array]]:
+        """What each pixel adds to the whole picture's loss; and its own pixels to each, unweighted."""
         total, parts = jnp.zeros((h, w)), {}
         for name, loss in plan.losses:
             assert isinstance(loss, LocalLoss)
@@ -247,9 +249,12 @@ def _answer(
             parts[name] = jnp.sum(shares, where=mine)
         return total, parts
 
-    total, pull, parts = jax.vjp(judge, shared, local, has_aux=True)
-    slope, _ = pull(mine.astype(total.dtype))
-    _, steepness = pull(near.astype(total.dtype))
+    rendered, of_parameters = jax.vjp(render, shared, local)
+    total, of_rendered, parts = jax.vjp(judge, rendered, has_aux=True)
+    (wanted,) = of_rendered(near.astype(total.dtype))
+    # The slope in what is rendered, exact for the tile's own pixels; the others are another tile's.
+    own_slope = jax.tree.map(lambda plane: jnp.where(mine, plane, 0) if plane.ndim > 1 else plane, wanted)
+    slope, steepness = of_parameters(own_slope)
     directions, moments = adam(plan).update(steepness, moments)
     return Answer(
         slope, moved(local, directions, value(plan.rate, progress)), moments, jnp.sum(total, where=mine), parts
