@@ -140,10 +140,13 @@ def test_two_processes_do_what_one_does_and_one_of_them_writes(folder, alone):
     assert sorted(path.name for path in (folder / "two").iterdir()) == sorted(path.name for path in alone.iterdir())
 
 
-def test_two_processes_refuse_rows_that_they_cannot_share_out(folder):
-    for status, complaint in two_processes(folder, "odd.png", "--out", "odd"):
-        assert status == 2
-        assert "train.py: picture: found 23 rows, expected a multiple of the 2 devices\n" in complaint
+def test_rows_that_processes_cannot_share_out_are_refused_in_one_line(script, folder, monkeypatch, capsys):
+    devices = jax.devices() * 2
+    monkeypatch.setattr(jax, "process_count", lambda: 2)
+    monkeypatch.setattr(jax, "devices", lambda: devices)
+    arguments = [str(folder / "config.py"), str(folder / "odd.png"), "--out", str(folder / "odd")]
+    assert script.main(arguments) == 2
+    assert capsys.readouterr().err == "train.py: picture: found 23 rows, expected a multiple of the 2 devices\n"
 
 
 @pytest.mark.parametrize(("rows", "devices", "used"), [(24, 8, 8), (450, 8, 6), (23, 8, 1), (2, 8, 2)])

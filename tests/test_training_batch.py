@@ -76,8 +76,8 @@ def assert_equal(snapshot, expected):
 )
 def test_pictures_of_several_sizes_take_the_steps_that_each_takes_alone(assignment, losses):
     settings = config(assignment, losses)
-    found = together(settings, SHAPES, size=(32, 48))
-    for snapshot, expected in zip(found, alone(settings, SHAPES), strict=True):
+    found = together(settings, SHAPES[:2], size=(32, 48))
+    for snapshot, expected in zip(found, alone(settings, SHAPES[:2]), strict=True):
         assert_equal(snapshot, expected)
 
 
