@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from diffquant.pipelines.goals import Bytes, Score, UnreachableError
     from diffquant.presets import jpeg_config, palette_config
     from diffquant.runner import Result, Stage, compress, stages
-    from diffquant.training import Plan, Snapshot, Tiles, fit
+    from diffquant.training import Plan, Snapshot, Tiles, fit, fit_batch
 
 __all__ = [
     "Bytes",
@@ -30,6 +30,7 @@ __all__ = [
     "compress",
     "compress_jpeg",
     "fit",
+    "fit_batch",
     "jpeg_config",
     "palette_config",
     "quantize",
@@ -56,6 +57,7 @@ _HOME = {
     "compress": "runner",
     "compress_jpeg": "api",
     "fit": "training",
+    "fit_batch": "training",
     "jpeg_config": "presets",
     "palette_config": "presets",
     "quantize": "api",

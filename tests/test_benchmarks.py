@@ -1,27 +1,16 @@
 """`scripts/benchmarks.py`, `scripts/benchmark_rows.py`: what a file of results keeps, and what the last line says."""
 
 import concurrent.futures.process
-import importlib
-from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from diffquant.console import UsageError
 
-SCRIPTS = Path(__file__).parents[1] / "scripts"
-
 
 @pytest.fixture
-def module(monkeypatch):
-    """A script as a module."""
-    monkeypatch.syspath_prepend(str(SCRIPTS))
-    return importlib.import_module
-
-
-@pytest.fixture
-def rows(module):
-    return module("benchmark_rows")
+def rows(load_script):
+    return load_script("benchmark_rows")
 
 
 @pytest.fixture
@@ -77,10 +66,12 @@ LINES = {  # where it is cut short, what is left after Ctrl-C and after the end 
 
 
 @pytest.mark.parametrize(("name", "where", "left", "kept"), [(name, *rest) for name, rest in LINES.items()])
-def test_an_interruption_is_answered_by_what_is_left(module, tmp_path, monkeypatch, capsys, name, where, left, kept):
+def test_an_interruption_is_answered_by_what_is_left(
+    load_script, tmp_path, monkeypatch, capsys, name, where, left, kept
+):
     Image.new("RGB", (5, 3)).save(tmp_path / "a.png")
     monkeypatch.chdir(tmp_path)
-    script = module(name)
+    script = load_script(name)
     for error, status, line in (
         (KeyboardInterrupt(), 130, f"interrupted; {left}"),
         (concurrent.futures.process.BrokenProcessPool(), 2, DIED.format(kept)),

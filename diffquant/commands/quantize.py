@@ -52,7 +52,7 @@ class Quantize:
     memory: str = ""
     """What the process may take, such as 2GiB, 700MiB or 50% of what there is; then it works in smaller parts."""
     seed: int = 0
-    """Of everything random. Same picture, options and seed: same bytes."""
+    """Of everything random. Same picture, options and seed: same bytes; among several pictures, up to rounding."""
     json: bool = False
     """Print the report as JSON."""
     again: bool = False

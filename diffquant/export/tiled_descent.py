@@ -54,7 +54,7 @@ def descend(
     for done, tile in enumerate(found, 1):
         here, own = tiles.place(tile, size)
         problem = descent.Problem(
-            target=_window(target, tile, size),
+            target=tiles.window(target, tile, size),
             losses=tuple(losses),
             weights=weights,
             free=np.zeros(len(colors), np.float32),
@@ -85,9 +85,5 @@ def mean_losses(
     for tile in found:
         here, _ = tiles.place(tile, size)
         chosen = jnp.asarray(index[here], jnp.int32)
-        total += descent.values_of(losses, chosen, colors, _window(target, tile, size))
+        total += descent.values_of(losses, chosen, colors, tiles.window(target, tile, size))
     return total / len(found)
-
-
-def _window(target: Image, tile: Tile, size: tuple[int, int]) -> Float[Array, "3 m n"]:
-    return jax.lax.dynamic_slice(target, (0, tile.top, tile.left), (3, *size))

@@ -48,9 +48,9 @@ def sweep(
         here, own = place(tile, size)
         order = orders.permuted(np.tile(np.arange(LATTICE**2, dtype=np.int32), (len(details), 1)), axis=1)
         grid = polish.grid_of((3, *size), eye)
-        window = jax.lax.dynamic_slice(target, (0, tile.top, tile.left), (3, *size))
+        shown = window(target, tile, size)
         detail = np.asarray(details, np.float32)
-        swept = np.asarray(_sweep(index[here], first[here], window, palette, own, order, detail, eye, grid))
+        swept = np.asarray(_sweep(index[here], first[here], shown, palette, own, order, detail, eye, grid))
         index[here][own] = swept[own]
         yield done / len(tiles)
 
@@ -104,9 +104,9 @@ def refit(
         sums = [np.zeros((len(palette), 3)), np.zeros((len(palette), 6))]
         for tile in tiles:
             here, own = place(tile, size)
-            window = jax.lax.dynamic_slice(target, (0, tile.top, tile.left), (3, *size))
+            shown = window(target, tile, size)
             along = palette if direction is None else direction
-            parts = _bend(index[here], first[here], window, palette, along, own, direction is None, eye, grid)
+            parts = _bend(index[here], first[here], shown, palette, along, own, direction is None, eye, grid)
             for sum_, part in zip(sums, parts, strict=True):
                 sum_ += np.asarray(part)
         return (sums[0] * free[:, None]).astype(np.float32), sums[1].astype(np.float32)
@@ -125,6 +125,11 @@ _preconditioner, _begin, _advance = (
     jax.jit(conjugate.begin),
     jax.jit(conjugate.advance),
 )
+
+
+def window(target: Image, tile: Tile, size: tuple[int, int]) -> Float[Array, "3 m n"]:
+    """What the tile's window shows."""
+    return jax.lax.dynamic_slice(target, (0, tile.top, tile.left), (3, *size))
 
 
 def place(tile: Tile, size: tuple[int, int]) -> tuple[tuple[slice, slice], Bool[np.ndarray, "h w"]]:
