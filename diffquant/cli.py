@@ -4,6 +4,7 @@ JAX is imported after the arguments and the pictures have been checked, so that 
 """
 
 import contextlib
+import gc
 import importlib.metadata
 import io
 import os
@@ -31,7 +32,11 @@ Command = (
 
 
 def main() -> NoReturn:
-    """Entry point. Leaves at once: the interpreter's and JAX's own clearing up takes a quarter of a second."""
+    """Entry point. Leaves at once: the interpreter's and JAX's own clearing up takes a quarter of a second.
+
+    While modules are read and programs traced almost nothing becomes garbage; to look for it takes another quarter.
+    """
+    gc.set_threshold(100_000)
     try:
         status = command(sys.argv[1:])
     except SystemExit as stop:  # tyro, after --help

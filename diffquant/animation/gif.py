@@ -10,8 +10,6 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Bool, UInt8
 
-from diffquant.animation.lzw import compress
-
 KEEP, CLEAR = 1, 2  # what becomes of a frame when its time is over
 LONGEST = 65535  # hundredths of a second
 
@@ -91,6 +89,8 @@ class GifWriter:
         self._file.write(b";")
 
     def _write(self, frame: _Pending, disposal: int) -> None:
+        from diffquant.animation.lzw import compress  # loads numba
+
         colors = frame.palette[frame.indices]
         free = ~frame.opaque | (self._filled & (colors == self._shown).all(axis=2))
         # What is to be cleared afterwards must lie in the rectangle: all that shows, whoever drew it.

@@ -5,7 +5,6 @@ Andersson, Nilsson, Akenine-Möller, Oskarsson, Åström, Fairchild, "FLIP: a di
 """
 
 import numpy as np
-import scipy.ndimage
 from jaxtyping import Float32
 
 from diffquant.color import mix
@@ -30,6 +29,8 @@ def flip(reference: Picture, decoded: Picture, pixels_per_degree: float = defini
 
 def _seen(picture: Picture, bank: definition.Bank) -> Float32[np.ndarray, "5 h w"]:
     """The colours as the eye blurs them, and the strength of edges and of points."""
+    import scipy.ndimage  # here, because most reports do without it
+
     opponent = mix(definition.OPPONENT_FROM_LINEAR, linear_planes(picture))
     sinks = np.zeros((7, *opponent.shape[1:]), np.float32)
     for source, sink, column, row in bank:
