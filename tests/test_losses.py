@@ -19,6 +19,7 @@ from diffquant.losses import (
     ExpectedSquaredError,
     Variance,
 )
+from diffquant.losses.base import Loss, prepared
 from diffquant.pipelines.palette import Palette
 
 SHAPE = (12, 20)
@@ -75,6 +76,19 @@ def test_a_perfect_rendering_scores_zero_and_a_random_one_worse(loss):
     assert best.shape == ()
     assert float(best) == pytest.approx(0, abs=1e-6)
     assert float(worse) > 1e-4
+
+
+@each_loss
+def test_a_target_that_was_prepared_is_judged_as_it_is_itself(loss):
+    target, rendered = picture(0), soft(*distribution(1))
+    (seen,) = prepared((loss,), target)
+    found = jax.jit(lambda rendered, seen: loss.judge(rendered, seen))(rendered, seen)
+    assert float(found) == pytest.approx(float(scored(loss, rendered, target)), rel=1e-6)
+
+
+def test_a_loss_that_judges_nothing_says_so():
+    with pytest.raises(NotImplementedError, match="Loss has neither __call__ nor judge"):
+        Loss()(certain(picture(0)), picture(0))
 
 
 @each_loss

@@ -21,7 +21,7 @@ from diffquant import color
 from diffquant.export import polish
 from diffquant.export.lattice import Grid
 from diffquant.interfaces import Image, Rendered, Scalar
-from diffquant.losses.base import Loss
+from diffquant.losses.base import Loss, prepared
 from diffquant.losses.blur import BlurError
 from diffquant.schedules import value
 from diffquant.signal.filters import blur, gaussian_kernel
@@ -64,6 +64,11 @@ class Problem:
     quadratic: polish.Quadratic | None  # none: the palette stays
     held: Bool[Array, "h w"] | bool = False  # pixels that stay
 
+    @functools.cached_property
+    def prepared(self) -> tuple[Any, ...]:
+        """What the losses make of the target."""
+        return prepared(self.losses, self.target)
+
     @property
     def changing(self) -> int:
         """Pixels that do not stay."""
@@ -71,7 +76,7 @@ class Problem:
 
     def at(self, index: Index, colors: Colors) -> Found:
         """Judge a picture."""
-        (loss, _), slope = _judge(_light(index, colors), index, colors, self.target, self.weights, self.losses)
+        (loss, _), slope = _judge(_light(index, colors), index, colors, self.prepared, self.weights, self.losses)
         return Found(index, colors, float(loss), slope)
 
 
@@ -90,8 +95,8 @@ def final_weights(losses: Sequence[Loss]) -> Float[np.ndarray, " n"]:
 
 def values_of(losses: Sequence[Loss], index: Index, colors: Colors, target: Image) -> Float[np.ndarray, " n"]:
     """Each loss of a picture, unweighted."""
-    weights = final_weights(losses)
-    (_, values), _ = _judge(_light(index, colors), index, colors, target, weights, tuple(losses))
+    seen, weights = prepared(tuple(losses), target), final_weights(losses)
+    (_, values), _ = _judge(_light(index, colors), index, colors, seen, weights, tuple(losses))
     return np.asarray(values)
 
 
@@ -202,7 +207,7 @@ def _curvature(found: Found, problem: Problem, key: jax.Array) -> Float[Array, "
     axes = []
     for axis, one in enumerate(jax.random.split(key, 3)):
         light, moved = _probe(found.index, found.colors, axis, one)
-        (_, _), slope = _judge(moved, found.index, found.colors, problem.target, problem.weights, problem.losses)
+        (_, _), slope = _judge(moved, found.index, found.colors, problem.prepared, problem.weights, problem.losses)
         axes.append(_secant(slope - found.slope, moved - light))
     return _form(found.index, found.colors, jnp.stack(axes))
 
@@ -214,7 +219,7 @@ def _light(index: Index, colors: Colors) -> Image:
 
 @functools.partial(jax.jit, static_argnames="losses")
 def _judge(
-    light: Image, index: Index, colors: Colors, target: Image, weights: Float[Array, " n"], losses: Weighted
+    light: Image, index: Index, colors: Colors, seen: tuple[Any, ...], weights: Float[Array, " n"], losses: Weighted
 ) -> tuple[tuple[Scalar, Float[Array, " n"]], Image]:
     """Weighted sum of the losses of a certain picture, the unweighted losses, and the slope in its light."""
     usage = jnp.bincount(index.reshape(-1), length=len(colors)) / index.size
@@ -225,7 +230,7 @@ def _judge(
         rendered = Rendered(
             image=light, covariance=jnp.broadcast_to(nothing, (6, *index.shape)), entropy=nothing, bits=bits
         )
-        parts = jnp.stack([loss(rendered, target) for loss in losses])
+        parts = jnp.stack([loss.judge(rendered, target) for loss, target in zip(losses, seen, strict=True)])
         return jnp.vdot(weights, parts), parts
 
     return jax.value_and_grad(total, has_aux=True)(light)

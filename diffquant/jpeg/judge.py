@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +13,7 @@ from jaxtyping import Array, Float, Int
 from diffquant.interfaces import Image, Rendered, Scalar
 from diffquant.jpeg.decoder import decode, linear_light
 from diffquant.jpeg.geometry import ZIGZAG, Geometry
-from diffquant.losses.base import Loss
+from diffquant.losses.base import Loss, prepared
 
 NATURAL = np.argsort(ZIGZAG)  # place in zigzag order of each natural position
 
@@ -57,6 +58,11 @@ class Problem:
     inverse: Float[np.ndarray, "3 3"]
     price: float = 0.0
 
+    @functools.cached_property
+    def prepared(self) -> tuple[Any, ...]:
+        """What the losses make of the target."""
+        return prepared(self.losses, self.target)
+
     def at(self, levels: Sequence[Levels], steps: Steps) -> Found:
         """Judge levels under tables."""
         (loss, _, _), slopes = self._judged(levels, steps)
@@ -84,14 +90,14 @@ class Problem:
             for level, step, shape in zip(levels, steps, self.geometry.blocks, strict=True)
         )
         matrix = np.asarray(self.inverse, np.float32)
-        return _judge(coefficients, np.float32(bits), self.target, self.weights, matrix, self.losses, self.geometry)
+        return _judge(coefficients, np.float32(bits), self.prepared, self.weights, matrix, self.losses, self.geometry)
 
 
 @functools.partial(jax.jit, static_argnames=("losses", "geometry"))
 def _judge(
     coefficients: tuple[Float[Array, "_ _ 8 8"], ...],
     bits: Scalar,
-    target: Image,
+    seen: tuple[Any, ...],
     weights: Float[Array, " n"],
     inverse: Float[Array, "3 3"],
     losses: tuple[Loss, ...],
@@ -104,7 +110,7 @@ def _judge(
         nothing = jnp.zeros(image.shape[1:])
         covariance = jnp.broadcast_to(nothing[None], (6, *nothing.shape))
         rendered = Rendered(image=image, covariance=covariance, entropy=nothing, bits=bits)
-        parts = jnp.stack([loss(rendered, target) for loss in losses])
+        parts = jnp.stack([loss.judge(rendered, target) for loss, target in zip(losses, seen, strict=True)])
         return jnp.vdot(weights, parts), parts
 
     (loss, parts), (slopes, price) = jax.value_and_grad(total, argnums=(0, 1), has_aux=True)(coefficients, bits)

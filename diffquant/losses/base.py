@@ -1,8 +1,10 @@
 """What every loss is."""
 
 import dataclasses
+import functools
 from typing import Any, ClassVar
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -15,18 +17,35 @@ from diffquant.signal.filters import Extent
 class Loss:
     """A differentiable judgement of what a pipeline would write.
 
-    `weight` multiplies the loss in a sum and may change over a run. The loss itself is unweighted.
+    `weight` multiplies the loss in a sum and may change over a run. The loss itself is unweighted. To define `__call__`
+    is enough; where much is to be computed of the target alone, define `prepare` and `judge` instead.
     """
 
     weight: Schedule = 1.0
 
     def __call__(self, rendered: Rendered, target: Image) -> Scalar:
         """The unweighted loss: a finite scalar with a finite gradient, at best 0."""
-        raise NotImplementedError
+        return self.judge(rendered, self.prepare(target))
+
+    def prepare(self, target: Image) -> Any:
+        """What the loss makes of the target alone, a tree of arrays: once, where many pictures are compared with it."""
+        return target
+
+    def judge(self, rendered: Rendered, prepared: Any) -> Scalar:
+        """The loss, given what `prepare` made of the target."""
+        if type(self).__call__ is Loss.__call__:
+            raise NotImplementedError(f"{type(self).__name__} has neither __call__ nor judge")
+        return self(rendered, prepared)
 
     def reach(self) -> int | None:
         """How many pixels around it a pixel's share of the loss depends on; None: on the whole picture."""
         return None
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def prepared(losses: tuple[Loss, ...], target: Image) -> tuple[Any, ...]:
+    """What each of the losses makes of the target."""
+    return tuple(loss.prepare(target) for loss in losses)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -1,12 +1,13 @@
 """The eye: light is averaged over several widths, then judged perceptually."""
 
 import dataclasses
+from typing import NamedTuple
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from diffquant import color
-from diffquant.interfaces import Image, Rendered
+from diffquant.interfaces import Image, Rendered, Scalar
 from diffquant.losses.base import LocalLoss
 from diffquant.losses.reconstruction import Space
 from diffquant.signal.filters import Extent, Kernel, blur_within, energy, gaussian_kernel
@@ -15,6 +16,14 @@ TRUNCATE = 3.0  # sigmas; the rest of a Gaussian weighs 0.3 %
 NEAR = gaussian_kernel(1.5)  # pixels: where contrast hides an error
 
 Form = Float[Array, "6 h w"]  # a quadratic form at every pixel: upper triangle
+
+
+class Seen(NamedTuple):
+    """What an eye makes of a picture."""
+
+    planes: list[list[Float[Array, "h w"]]]  # of each width
+    contrast: Float[Array, "..."]  # squared; a scalar where nothing masks
+    curvature: Form | None  # of light, where variance counts
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -89,17 +98,34 @@ class BlurError(LocalLoss):
 
     def map(self, rendered: Rendered, target: Image, extent: Extent | None = None) -> Float[Array, "h w"]:
         """Blind to detail finer than the smallest sigma."""
-        contrast = self._squared_contrast(target, extent)
-        split = color.oklab_planes if self.space == "oklab" else list
-        total = jnp.zeros(target.shape[1:])
-        for kernel, weight, chroma, masking in self.scales():
-            seen, shown = (blur_within(image, kernel, extent) for image in (target, rendered.image))
-            first, *others = (jnp.square(p - q) for p, q in zip(split(shown), split(seen), strict=True))
+        return self._map(rendered, self._seen(target, extent), extent)
+
+    def prepare(self, target: Image) -> Seen:
+        """Its planes at every width, what masks them, and what variance costs."""
+        return self._seen(target, None)
+
+    def judge(self, rendered: Rendered, prepared: Seen) -> Scalar:
+        """The mean of the map."""
+        return jnp.mean(self._map(rendered, prepared, None))
+
+    def _seen(self, target: Image, extent: Extent | None) -> Seen:
+        planes = [self._split(blur_within(target, kernel, extent)) for kernel, *_ in self.scales()]
+        curvature = self.curvature(target, extent) if self.variance else None
+        return Seen(planes, self._squared_contrast(target, extent), curvature)
+
+    def _split(self, light: Image) -> list[Float[Array, "h w"]]:
+        return list(color.oklab_planes(light) if self.space == "oklab" else light)
+
+    def _map(self, rendered: Rendered, seen: Seen, extent: Extent | None) -> Float[Array, "h w"]:
+        total = jnp.zeros(rendered.image.shape[1:])
+        for planes, (kernel, weight, chroma, masking) in zip(seen.planes, self.scales(), strict=True):
+            shown = self._split(blur_within(rendered.image, kernel, extent))
+            first, *others = (jnp.square(p - q) for p, q in zip(shown, planes, strict=True))
             error = first + chroma * (others[0] + others[1])
-            total += weight * (error * _visible(contrast, masking) if masking else error)
-        if self.variance == 0:
+            total += weight * (error * _visible(seen.contrast, masking) if masking else error)
+        if seen.curvature is None:
             return total
-        return total + self.variance * color.symmetric_inner(self.curvature(target, extent), rendered.covariance)
+        return total + self.variance * color.symmetric_inner(seen.curvature, rendered.covariance)
 
     def _squared_contrast(self, target: Image, extent: Extent | None = None) -> Float[Array, "..."]:
         """Variance of the target's lightness near each pixel; nothing where no scale is masked."""

@@ -5,10 +5,11 @@ variance.
 """
 
 import dataclasses
+from typing import Any
 
 from diffquant.interfaces import Image, Rendered, Scalar
 from diffquant.losses.base import Loss
-from diffquant.signal.butteraugli import distance_map, three_norm
+from diffquant.signal.butteraugli import distance_from, seen_in, three_norm
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -18,6 +19,10 @@ class Butteraugli(Loss):
     The value is that of `diffquant.metrics`. A picture of 16 colours has 4 to 6.
     """
 
-    def __call__(self, rendered: Rendered, target: Image) -> Scalar:
+    def prepare(self, target: Image) -> Any:
+        """Its bands, and what they mask."""
+        return seen_in(target)
+
+    def judge(self, rendered: Rendered, prepared: Any) -> Scalar:
         """Zero for equal images, where the gradient is zero too."""
-        return three_norm(distance_map(target, rendered.image))
+        return three_norm(distance_from(prepared, rendered.image))

@@ -5,6 +5,7 @@ blind to its variance. `Ssimulacra2.score` turns the loss into `diffquant.metric
 """
 
 import dataclasses
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -28,13 +29,21 @@ class Ssimulacra2(Loss):
     pixels the metric is undefined, and the loss is of the finest scale.
     """
 
-    def __call__(self, rendered: Rendered, target: Image) -> Scalar:
+    def prepare(self, target: Image) -> Any:
+        """Its planes and their local means, finest scale first."""
+        found, x = [], target
+        for _ in scale_weights(*target.shape[1:]):
+            planes = jnp.stack(xyb_planes(x))
+            found.append((planes, blur(planes, KERNEL, "zero")))
+            x = _halved(x)
+        return found
+
+    def judge(self, rendered: Rendered, prepared: Any) -> Scalar:
         """Zero up to rounding for equal images, where the gradient is finite too."""
-        x, y = target, rendered.image
-        total = jnp.zeros(())
-        for weights in scale_weights(*target.shape[1:]):
-            total += _weighted_norms(jnp.stack(xyb_planes(x)), jnp.stack(xyb_planes(y)), weights)
-            x, y = _halved(x), _halved(y)
+        total, y = jnp.zeros(()), rendered.image
+        for (x, mean_x), weights in zip(prepared, scale_weights(*y.shape[1:]), strict=True):
+            total += _weighted_norms(x, mean_x, jnp.stack(xyb_planes(y)), weights)
+            y = _halved(y)
         return total / UNIT
 
     @staticmethod
@@ -43,12 +52,8 @@ class Ssimulacra2(Loss):
         return points(UNIT * loss)
 
 
-def _weighted_norms(x: Image, y: Image, weights: Float[np.ndarray, "3 6"]) -> Scalar:
-    """At one scale. Lost structure is written with the variance of the difference, as in the metric, for float32.
-
-    `x` is blurred by itself: it is constant, and has no gradient to carry.
-    """
-    mean_x = blur(x, KERNEL, "zero")
+def _weighted_norms(x: Image, mean_x: Image, y: Image, weights: Float[np.ndarray, "3 6"]) -> Scalar:
+    """At one scale. Lost structure is written with the variance of the difference, as in the metric, for float32."""
     moments = blur(jnp.concatenate([y, x * x + y * y, jnp.square(x - y)]), KERNEL, "zero")
     mean_y, squares, difference = jnp.split(moments, 3)
     shift = jnp.square(mean_x - mean_y)

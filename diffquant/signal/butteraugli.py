@@ -6,6 +6,7 @@ are those of its tool: 80 nits for linear light 1, added detail as bad as lost, 
 
 import itertools
 import math
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -50,21 +51,41 @@ DETAIL_MASK = (2.54859448, 0.451936922, 0.829591755)  # gain, slope, offset
 LOW_MASK = (0.505054525, 3.87449419, 0.200255785)
 
 
+class Seen(NamedTuple):
+    """What a picture that others are compared with is to the eye, at one scale."""
+
+    bands: Bands
+    activity: Plane
+    detail_mask: Plane  # what a squared difference weighs
+    low_mask: Plane
+
+
 def distance_map(reference: Image, decoded: Image) -> Plane:
     """Distance at each pixel of linear light: 0 for equal pictures, about 1 where a difference begins to be seen.
 
     Differentiable in `decoded` only, with a finite slope everywhere. As in libjxl, a side below 8 pixels is extended to
     8 by repeating the border.
     """
+    return distance_from(seen_in(reference), decoded)
+
+
+def seen_in(reference: Image) -> tuple[Seen, ...]:
+    """All that `distance_from` must know of the picture that others are compared with: one scale, or two."""
+    _, h, w = reference.shape
+    full = _extended(jax.lax.stop_gradient(reference))
+    return tuple(map(_seen, (full,) if min(h, w) < TWO_SCALES else (full, _halved(full))))
+
+
+def distance_from(seen: tuple[Seen, ...], decoded: Image) -> Plane:
+    """The `distance_map` of a picture that was `seen_in` advance."""
     _, h, w = decoded.shape
-    reference = jax.lax.stop_gradient(reference)
-    if min(h, w) < LEAST_SIDE:
-        return _distance_of_small(reference, decoded)
-    distance = _distance_at_one_scale(reference, decoded)
-    if min(h, w) < TWO_SCALES:
-        return distance
-    coarse = _distance_at_one_scale(_halved(reference), _halved(decoded))
-    return FULL_SIZE_WEIGHT * distance + HALF_SIZE_WEIGHT * _doubled(coarse)[:h, :w]
+    full = _extended(decoded)
+    distance = _distance_at_one_scale(seen[0], full)
+    if len(seen) == 2:
+        coarse = _distance_at_one_scale(seen[1], _halved(full))
+        distance = FULL_SIZE_WEIGHT * distance + HALF_SIZE_WEIGHT * _doubled(coarse)[:h, :w]
+    (top, _), (left, _) = _margins(h, w)
+    return distance[top : top + h, left : left + w]
 
 
 def three_norm(distance: Plane) -> Scalar:
@@ -77,13 +98,14 @@ def three_norm(distance: Plane) -> Scalar:
     return jnp.where(some, largest * (first + second + third) / 3, 0)
 
 
-def _distance_of_small(reference: Image, decoded: Image) -> Plane:
-    _, h, w = decoded.shape
+def _margins(h: int, w: int) -> list[tuple[int, int]]:
+    """Rows and columns that a picture lacks, before and after."""
     missing = [max(LEAST_SIDE - side, 0) for side in (h, w)]
-    margins = [(0, 0), *((n // 2, n - n // 2) for n in missing)]
-    distance = distance_map(*(jnp.pad(planes, margins, mode="edge") for planes in (reference, decoded)))
-    top, left = (n // 2 for n in missing)
-    return distance[top : top + h, left : left + w]
+    return [(n // 2, n - n // 2) for n in missing]
+
+
+def _extended(planes: Image) -> Float[Array, "3 rows columns"]:
+    return jnp.pad(planes, [(0, 0), *_margins(*planes.shape[1:])], mode="edge")
 
 
 def _halved(planes: Image) -> Float[Array, "3 rows columns"]:
@@ -98,14 +120,18 @@ def _doubled(plane: Plane) -> Float[Array, "rows columns"]:
     return jnp.broadcast_to(plane[:, None, :, None], (h, 2, w, 2)).reshape(2 * h, 2 * w)
 
 
-def _distance_at_one_scale(reference: Image, decoded: Image) -> Plane:
-    seen, shown = bands(reference), bands(decoded)
+def _seen(reference: Image) -> Seen:
+    seen = bands(reference)
     activity = _activity(seen)
-    detail = _detail_difference(seen, shown) + ACTIVITY_WEIGHT * jnp.square(activity - _activity(shown))
     calm = _calmest_near(activity)
-    return _root(
-        _mask(calm, DETAIL_MASK) * detail + _mask(calm, LOW_MASK) * _low_difference(seen, shown), LEAST_DISTANCE
-    )
+    return Seen(seen, activity, _mask(calm, DETAIL_MASK), _mask(calm, LOW_MASK))
+
+
+def _distance_at_one_scale(seen: Seen, decoded: Image) -> Plane:
+    shown = bands(decoded)
+    change = jnp.square(seen.activity - _activity(shown))
+    detail = _detail_difference(seen.bands, shown) + ACTIVITY_WEIGHT * change
+    return _root(seen.detail_mask * detail + seen.low_mask * _low_difference(seen.bands, shown), LEAST_DISTANCE)
 
 
 def _root(plane: Plane, least: float) -> Plane:
