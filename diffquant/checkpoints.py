@@ -76,16 +76,23 @@ class Checkpoints:
     def save(self, state: "State") -> None:
         """Write a checkpoint, then remove those before the last few. Returns when it is on the disk.
 
+        Of several processes each has to ask, and the first writes.
+
         Raises:
             OSError: it cannot be written. Those that were there are untouched.
         """
+        import jax
+
         from diffquant.training import on_host
 
+        gathered = {name: on_host(array) for name, array in state.arrays.items()}
+        if jax.process_index() > 0:
+            return
+        arrays = {name: array for name, array in gathered.items() if array is not None}
         place = self.folder / str(state.step)
         draft = place.with_name(place.name + UNFINISHED)
         self._tidy()
         draft.mkdir(parents=True)
-        arrays = {name: on_host(array) for name, array in state.arrays.items()}
         _write(draft / "arrays", [array for array in arrays.values() if array.size])
         about = {
             "fingerprint": dataclasses.asdict(self.fingerprint),
@@ -192,8 +199,19 @@ def _write(place: Path, arrays: list[np.ndarray]) -> None:
     import orbax.checkpoint as ocp
 
     # Not the asynchronous kind: the next steps reuse the buffers, and on a CPU these arrays are no copies of them.
-    with ocp.Checkpointer(ocp.StandardCheckpointHandler()) as checkpointer:
+    with ocp.Checkpointer(ocp.StandardCheckpointHandler(), multiprocessing_options=_alone()) as checkpointer:
         checkpointer.save(place.absolute(), args=ocp.args.StandardSave(arrays))
+
+
+def _alone() -> Any:
+    """Have Orbax not wait for other processes."""
+    import jax
+    import orbax.checkpoint as ocp
+
+    own = jax.process_index()
+    return ocp.options.MultiprocessingOptions(
+        primary_host=own, active_processes={own}, barrier_sync_key_prefix=str(own)
+    )
 
 
 def _read(place: Path, about: dict[str, Any]) -> "State":
@@ -203,7 +221,7 @@ def _read(place: Path, about: dict[str, Any]) -> "State":
 
     arrays = {name: np.empty(shape, dtype) for name, dtype, shape in about["arrays"]}
     like = {name: array for name, array in arrays.items() if array.size}
-    with ocp.Checkpointer(ocp.StandardCheckpointHandler()) as checkpointer:
+    with ocp.Checkpointer(ocp.StandardCheckpointHandler(), multiprocessing_options=_alone()) as checkpointer:
         restore = ocp.args.StandardRestore(list(like.values()))
         found = checkpointer.restore((place / "arrays").absolute(), args=restore)
     arrays |= dict(zip(like, found, strict=True))

@@ -59,14 +59,14 @@ class Picture:
         """In [0, 1], with all the precision of the source."""
         return self.srgb8.astype(np.float32) / np.float32(255) if self.deep is None else self.deep
 
-    def linear(self) -> Float32[np.ndarray, "3 h w"]:
-        """Linear light in [0, 1], planar."""
+    def linear(self, rows: slice = slice(None)) -> Float32[np.ndarray, "3 _ w"]:
+        """Linear light in [0, 1], planar; of all `rows`, or some."""
         from diffquant.color import linear_from_srgb, linear_from_srgb8  # pulls in JAX: reading must not wait for it
 
         if self.deep is None:
-            linear = linear_from_srgb8(np.moveaxis(self.srgb8, -1, 0))
+            linear = linear_from_srgb8(np.moveaxis(self.srgb8[rows], -1, 0))
         else:
-            linear = linear_from_srgb(np.moveaxis(self.deep, -1, 0))
+            linear = linear_from_srgb(np.moveaxis(self.deep[rows], -1, 0))
         return np.ascontiguousarray(linear, np.float32)
 
 

@@ -91,6 +91,20 @@ class Companionable(Protocol):
 
 
 @runtime_checkable
+class Shareable(Protocol):
+    """A spec whose pipeline needs nothing of the whole picture but its `start`: optional.
+
+    So each of several devices, or processes, makes what belongs to its own rows.
+    """
+
+    def start(self, pixels: Pixels) -> np.ndarray:
+        """What is made of all pixels."""
+
+    def build_from(self, start: Any, target: Image) -> Any:
+        """As `build` does."""
+
+
+@runtime_checkable
 class PipelineSpec(Protocol):
     """Settings from which a pipeline is built for one picture."""
 

@@ -9,22 +9,25 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 from jaxtyping import UInt8
 
 from diffquant.config import Config
 from diffquant.export.files import write_atomically
 from diffquant.image import Picture
-from diffquant.interfaces import Artifact
+from diffquant.interfaces import Artifact, Image, Shareable
 from diffquant.memory.heap import trim
 from diffquant.report import Report, decode, report_of
-from diffquant.training import Snapshot, State, fit, gathered, mesh_for, restored, shared_image
+from diffquant.training import Snapshot, State, fit, gathered, mesh_for, of_first, restored, shared_rows
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Stage:
     """Where a run stands: what it is doing, the share done of that, the best file so far.
 
-    While relaxing: the loss, the snapshot, and `draft`, which makes the choices as they stand, as stopping would.
+    While relaxing: the loss, the snapshot, and `draft`, which makes the choices as they stand, as stopping would; each
+    of several processes has to ask for it, and the first one gets it. From the stage "alone" on no process waits for
+    another: the first one goes on, and the others end.
     """
 
     name: str
@@ -32,7 +35,7 @@ class Stage:
     loss: float | None = None
     artifact: Artifact | None = None
     snapshot: Snapshot | None = None
-    draft: Callable[[], Artifact] | None = None
+    draft: Callable[[], Artifact | None] | None = None
 
 
 def never() -> bool:
@@ -67,26 +70,32 @@ def stages(
         PlanError: tiles do not suit the pipeline, or devices of several processes cannot share out the rows equally.
         StateError: `start` is the state of another pipeline.
     """
-    if (exact := config.pipeline.exact(picture.srgb8)) is not None:
+    spec, several, first = config.pipeline, jax.process_count() > 1, jax.process_index() == 0
+    exact = spec.exact(picture.srgb8) if first else None
+    shares = len(devices) > 1 and config.steps > 0 and config.tiles is None
+    if several:
+        shares = shares and isinstance(spec, Shareable) and not of_first(np.array(exact is not None))
+        if not shares:
+            yield Stage(name="alone", share=1.0)
+            if not first:
+                return
+    if exact is not None:
         yield Stage(name="exact", share=1.0, artifact=exact)
         return
     relaxing, hardening = keys(config.seed)
-    shares = len(devices) > 1 and config.steps > 0 and config.tiles is None
     mesh = mesh_for(len(picture.srgb8), devices) if shares else None
-    target = jnp.asarray(picture.linear()) if mesh is None else shared_image(picture.linear(), mesh)
-    pipeline: Any = config.pipeline.build(picture.srgb8, target)
+    target, pipeline = _built(spec, picture, mesh)
     if start is not None:
         pipeline = restored(pipeline, start)
     yield Stage(name="relax", share=0.0 if start is None else start.step / config.steps)
 
-    def harden() -> Iterator[tuple[float, Artifact]]:
-        losses = tuple(config.losses.values())
-        if mesh is None:
-            return pipeline.harden(target, losses, key=hardening)
-        return gathered(pipeline).harden(jnp.asarray(picture.linear()), losses, key=hardening)
+    def harden(pipeline: Any) -> Iterator[tuple[float, Artifact]]:
+        whole = target if mesh is None else jnp.asarray(picture.linear())
+        return pipeline.harden(whole, tuple(config.losses.values()), key=hardening)
 
-    def draft() -> Artifact:
-        return next(harden())[1]
+    def draft() -> Artifact | None:
+        whole = pipeline if mesh is None else gathered(pipeline)
+        return next(harden(whole))[1] if first else None
 
     for snapshot in fit(pipeline, target, config.plan(), key=relaxing, start=start, mesh=mesh):
         pipeline = snapshot.pipeline
@@ -94,10 +103,29 @@ def stages(
         yield Stage(name="relax", share=share, loss=snapshot.loss, snapshot=snapshot, draft=draft)
         if stop():
             break
-    for share, artifact in harden():
+    if mesh is not None:
+        pipeline = gathered(pipeline)
+        if several:
+            yield Stage(name="alone", share=1.0)
+            if not first:
+                return
+    for share, artifact in harden(pipeline):
         yield Stage(name="harden", share=share, artifact=artifact)
         if stop():
             return
+
+
+def _built(spec: Any, picture: Picture, mesh: Mesh | None) -> tuple[Image, Any]:
+    """The picture in linear light and its pipeline; on a `mesh` each process has only what belongs to its rows."""
+    if mesh is None:
+        target = jnp.asarray(picture.linear())
+        return target, spec.build(picture.srgb8, target)
+    target = shared_rows(picture.linear, (3, *picture.srgb8.shape[:2]), mesh)
+    if not isinstance(spec, Shareable):
+        return target, spec.build(picture.srgb8, target)
+    start = of_first(spec.start(picture.srgb8) if jax.process_index() == 0 else None)
+    with jax.set_mesh(mesh):
+        return target, spec.build_from(start, target)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -12,9 +12,9 @@ of a finished run are removed.
 
 Gradient descent shares out the picture's rows among all devices of the machine. With `--distributed auto` also among
 those of several: the same command on each, started by SLURM, by Open MPI or on TPUs; anywhere else `--distributed
-HOST:PORT,PROCESSES,PROCESS`, such as 10.0.0.1:1234,2,0 on the first of two. The first process writes the run's folder.
-Its checkpoints come only with --checkpoint-every, so that all processes stop for them at once, and it is left to them
-how a run is resumed: SIGTERM and Ctrl-C save nothing.
+HOST:PORT,PROCESSES,PROCESS`, such as 10.0.0.1:1234,2,0 on the first of two. After each snapshot they agree on what any
+of them has been asked: SIGTERM or Ctrl-C to one is to all. The first process writes the run's folder, from which all
+read when it is resumed, by as many processes as one likes; the others end when descent does, and it hardens alone.
 """
 
 import contextlib
@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from train_config import constructors, load, source_of
-from train_hosts import Hosts, joined
+from train_hosts import Lone, LostError, joined
 from train_run import PROG, Log, Manifest, Saver, Terminated, Termination, clear, manifest_of, need_tensorboard
 from tyro.conf import AvoidSubcommands, FlagCreatePairsOff, Positional, arg
 
@@ -57,26 +57,29 @@ USAGE = (
     f"on several machines: --distributed auto; to list the overrides: {PROG} CONFIG --help"
 )
 TERMINATED = 143  # 128 + SIGTERM, as shells have it
+LOST = 1
 SUFFIXES = {"JPEG": ".jpg", "TIFF": ".tif"}  # the others are named by their format
 
 
 def main(arguments: list[str]) -> int:
     """0 if all went well, 2 after one clear line if not, 130 if interrupted: then the best so far is written. 143 after
-    SIGTERM.
+    SIGTERM. 1 if another process was lost.
     """
     if not arguments or arguments[0] in ("-h", "--help"):
         print(USAGE, file=sys.stdout if arguments else sys.stderr)
         return 0 if arguments else 2
     termination = Termination()
     try:
-        with joined(arguments) as (hosts, arguments):
+        with joined(arguments) as (hosts, arguments), termination.installed():
+            termination.waits = not hosts.alone  # they would wait for this one
             if not arguments:
                 raise UsageError(f"found no config; {USAGE}")
-            # One process alone may not stop: the others would wait for it.
-            with contextlib.nullcontext() if hosts.many else termination.installed():
-                if arguments[0] == "--resume":
-                    return resume(arguments[1:], termination, hosts)
-                return begin(Path(arguments[0]), arguments[1:], termination, hosts)
+            if arguments[0] == "--resume":
+                return resume(arguments[1:], termination, hosts)
+            return begin(Path(arguments[0]), arguments[1:], termination, hosts)
+    except LostError as error:
+        complain(error, prog=PROG)
+        return LOST
     except (UsageError, ImageError, OSError, FloatingPointError) as error:
         complain(error, prog=PROG)
         return 2
@@ -84,11 +87,12 @@ def main(arguments: list[str]) -> int:
         print(f"{PROG}: interrupted; nothing written", file=sys.stderr)
         return INTERRUPTED
     except Terminated as stop:
-        print(f"{PROG}: terminated; {stop.args[0] if stop.args else 'nothing written'}", file=sys.stderr)
+        if said := stop.args[0] if stop.args else "nothing written":
+            print(f"{PROG}: terminated; {said}", file=sys.stderr)
         return TERMINATED
 
 
-def begin(path: Path, arguments: list[str], termination: Termination, hosts: Hosts) -> int:
+def begin(path: Path, arguments: list[str], termination: Termination, hosts: Lone) -> int:
     """Run the config at `path` as the other `arguments` say."""
     default = load(path)
     from diffquant.checkpoints import Checkpoints, Fingerprint
@@ -149,7 +153,7 @@ def begin(path: Path, arguments: list[str], termination: Termination, hosts: Hos
     return work(folder, manifest, config, picture, checkpoints, None, termination, hosts, devices)
 
 
-def resume(arguments: list[str], termination: Termination, hosts: Hosts) -> int:
+def resume(arguments: list[str], termination: Termination, hosts: Lone) -> int:
     """Continue the run in the folder that the arguments name."""
     if len(arguments) != 1:
         raise UsageError(f"--resume: found {len(arguments)} arguments, expected one: the folder of a run")
@@ -202,7 +206,7 @@ def work(
     checkpoints: Any,
     start: "State | None",
     termination: Termination,
-    hosts: Hosts,
+    hosts: Lone,
     devices: "Sequence[jax.Device]",
 ) -> int:
     """Run from `start` to the end, and leave in `folder` what comes of it."""
@@ -213,10 +217,12 @@ def work(
     use_compilation_cache()
     step = 0 if start is None else start.step
     log = Log(folder, manifest, step)
-    saver = Saver(checkpoints, manifest.checkpoint_every, step, termination, alone=not hosts.many)
-    termination.waits = config.steps > 0 and not (start is not None and start.over)
+    relaxing = config.steps > 0 and not (start is not None and start.over)
+    saver = Saver(checkpoints, manifest.checkpoint_every, step, termination, hosts, relaxing=relaxing)
+    saver.heed()
     try:
-        result, interrupted = run(picture, config, start, log, saver, devices)
+        hosts.ready()
+        result = run(picture, config, start, log, saver, devices)
         termination.check()
     except UnreachableError as error:
         raise UsageError(f"--pipeline.goal: {error}") from None
@@ -225,16 +231,19 @@ def work(
     except StateError as error:
         raise UsageError(f"--resume: {checkpoints.folder}: {error}") from None
     except Terminated:
-        saver.save()
-        raise Terminated(f"saved at step {saver.saved}; {PROG} --resume {folder} continues") from None
+        saver.part()
+        said = f"saved at step {saver.saved}; {PROG} --resume {folder} continues" if hosts.first else ""
+        raise Terminated(said) from None
     finally:
         log.close()
+    if result is None:
+        return INTERRUPTED if saver.stop() else 0
     kind = format_of(result.data)
     target = folder / f"result{SUFFIXES.get(str(kind), f'.{kind}'.lower())}"
     write_atomically(target, result.data)
     write_atomically(folder / "metrics.json", (to_json(result.report.as_dict()) + "\n").encode())
     table(target, result.report)
-    if interrupted:
+    if saver.stop():
         print(f"{PROG}: interrupted; {target} is the best so far", file=sys.stderr)
         return INTERRUPTED
     dataclasses.replace(manifest, finished=True).write(folder)
@@ -249,30 +258,36 @@ def run(
     log: Log,
     saver: Saver,
     devices: "Sequence[jax.Device]",
-) -> tuple["Result", bool]:
-    """The result, and whether it was cut short. A first Ctrl-C ends the run with the best so far, a second at once."""
+) -> "Result | None":
+    """The result; None in a process that leaves it to the first one.
+
+    A first Ctrl-C ends the run with the best so far, a second at once.
+    """
     from diffquant.runner import finish, stages
 
-    unheeded: contextlib.AbstractContextManager[list[int]] = contextlib.nullcontext([])
-    with interruptible() if saver.alone else unheeded as interrupted:
+    with interruptible() as saver.interrupted, progress(picture.name) as show:
+        artifact = None
+        for stage in stages(picture, config, stop=saver.stop, start=start, devices=devices):
+            show(stage.name, stage.share)
+            if stage.snapshot is not None:
+                log.write(stage)
+                saver.see(stage.snapshot)
+            if stage.name == "alone":
+                saver.part()
+            saver.heed()
+            artifact = stage.artifact
+        if artifact is None:
+            return None
+        return finish(picture, artifact, started=log.started, names=config.pipeline.figures)
 
-        def stop() -> bool:
-            if interrupted:
-                saver.save()
-                saver.termination.waits = False
-            return bool(interrupted)
 
-        with progress(picture.name) as show:
-            for stage in stages(picture, config, stop=stop, start=start, devices=devices):
-                show(stage.name, stage.share)
-                if stage.snapshot is not None:
-                    log.write(stage)
-                    saver.see(stage.snapshot)
-                saver.termination.check()
-        assert stage.artifact is not None  # the last stage holds one
-        result = finish(picture, stage.artifact, started=log.started, names=config.pipeline.figures)
-        return result, bool(interrupted)
+def end(status: int) -> None:
+    """Leave at once: JAX would wait for processes that are lost."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError):  # whoever read our output may have gone
+            stream.flush()
+    os._exit(status)
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    end(main(sys.argv[1:]))

@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from train_hosts import Asked, Lone
+
 from diffquant.console import UsageError
 from diffquant.export.files import write_atomically
 
@@ -143,8 +145,9 @@ class Log:
         picture = None
         if every is not None and snapshot.step // every > self.step // every:
             assert stage.draft is not None
-            picture = stage.draft().decode()
-            self._save(picture, snapshot.step)
+            if (draft := stage.draft()) is not None:
+                picture = draft.decode()
+                self._save(picture, snapshot.step)
         if self.board is not None:
             self.board.add_scalar("loss", snapshot.loss, snapshot.step)
             for name, part in snapshot.parts.items():
@@ -169,32 +172,73 @@ class Log:
 
 
 class Saver:
-    """Decides when a checkpoint is due. A process that is not `alone` heeds nothing but the step: so all agree."""
+    """Decides at each snapshot, with all hosts, whether to save it, and whether to go on.
+
+    `relaxing`: a snapshot is to come, for which signals wait.
+    """
 
     def __init__(
-        self, checkpoints: Any, every: int | None, step: int, termination: Termination, *, alone: bool = True
+        self,
+        checkpoints: Any,
+        every: int | None,
+        step: int,
+        termination: Termination,
+        hosts: Lone,
+        *,
+        relaxing: bool = True,
     ) -> None:
-        self.alone = alone
-        self.checkpoints, self.every, self.termination = checkpoints, every, termination
+        self.checkpoints, self.every, self.termination, self.hosts = checkpoints, every, termination, hosts
+        self.relaxing = relaxing
+        self.interrupted: list[int] = []  # filled by the handler of Ctrl-C
+        self.stopped = False  # by Ctrl-C
         self.saved, self.time = step, time.perf_counter()
         self.cost: float | None = None  # seconds of the last checkpoint
         self.snapshot: Snapshot | None = None
 
     def see(self, snapshot: "Snapshot") -> None:
-        """Save its state if that is due."""
+        """Save its state if that is due.
+
+        Raises: Terminated if any process has been asked to end.
+        """
         self.snapshot = snapshot
+        asked = Asked(terminate=self.termination.asked, interrupt=bool(self.interrupted), save=self._is_due(snapshot))
+        agreed = self.hosts.agree(asked)
+        if agreed.save:
+            self.save()
+        if agreed.terminate:
+            raise Terminated
+        self.relaxing = not snapshot.state.over
+        if agreed.interrupt:
+            self._stop()
+
+    def _is_due(self, snapshot: "Snapshot") -> bool:
         passed, over = time.perf_counter() - self.time, snapshot.state.over
         if self.every is not None:
-            due = over or snapshot.step // self.every > self.saved // self.every
-        elif not self.alone:
-            due = False
-        else:
-            if self.cost is None:
-                self.cost = sum(array.nbytes for array in snapshot.state.arrays.values()) / SPEED
-            due = passed >= max(REST if over else PAUSE, SPARING * self.cost)
-        if due:
-            self.save()
-        self.termination.waits = not (over or self.termination.asked)
+            return over or snapshot.step // self.every > self.saved // self.every
+        if self.cost is None:
+            self.cost = sum(array.nbytes for array in snapshot.state.arrays.values()) / SPEED
+        return passed >= max(REST if over else PAUSE, SPARING * self.cost)
+
+    def stop(self) -> bool:
+        """Whether Ctrl-C has come: once a process is alone nobody else need agree."""
+        if self.hosts.alone and self.interrupted:
+            self._stop()
+        return self.stopped
+
+    def _stop(self) -> None:
+        self.save()
+        self.stopped, self.relaxing = True, False
+        self.heed()
+
+    def heed(self) -> None:
+        """Raise `Terminated` if SIGTERM came and need not wait for the next snapshot, or for the others."""
+        self.termination.waits = self.relaxing or not self.hosts.alone
+        self.termination.check()
+
+    def part(self) -> None:
+        """Let the other processes go: what all share is saved before."""
+        self.save()
+        self.hosts.part()
 
     def save(self) -> None:
         """Save the last state now, if there is one that is not saved."""

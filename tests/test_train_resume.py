@@ -162,7 +162,7 @@ def test_by_default_checkpoints_take_a_small_part_of_the_time(script, monkeypatc
         now[0] += 2.0
 
     monkeypatch.setattr(time, "perf_counter", lambda: now[0])
-    saver = train_run.Saver(types.SimpleNamespace(save=save), None, 0, train_run.Termination())
+    saver = train_run.Saver(types.SimpleNamespace(save=save), None, 0, train_run.Termination(), train_run.Lone())
     for step in range(1, 300):
         now[0] += 1.0
         saver.see(types.SimpleNamespace(step=step, state=state))

@@ -1,5 +1,8 @@
 """Pictures whose rows are shared out among devices, and filters along their columns."""
 
+from collections.abc import Callable
+from typing import Any
+
 import jax
 from jax.sharding import PartitionSpec
 from jaxtyping import Array, Float
@@ -19,6 +22,20 @@ def whole_columns(planes: Float[Array, "*c h w"]) -> Float[Array, "*c h w"]:
 def whole_rows(planes: Float[Array, "*c h w"]) -> Float[Array, "*c h w"]:
     """The same; under such a mesh each device holds whole rows again."""
     return _held(planes, AXIS, None)
+
+
+def by_rows(function: Callable[[Any], Any], rows: Any, *, batch_size: int | None = None) -> Any:
+    """`jax.lax.map` over the first axis of arrays [h ...]; under such a mesh each device goes over its own rows.
+
+    XLA by itself has each device go over all of them.
+    """
+
+    def mapped(rows: Any) -> Any:
+        return jax.lax.map(function, rows, batch_size=batch_size)
+
+    if AXIS not in jax.sharding.get_abstract_mesh().axis_names:
+        return mapped(rows)
+    return jax.shard_map(mapped, in_specs=PartitionSpec(AXIS), out_specs=PartitionSpec(AXIS))(rows)
 
 
 def _held(planes: Array, *axes: str | None) -> Array:

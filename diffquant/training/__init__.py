@@ -2,7 +2,7 @@
 
 from diffquant.training.batch import fit_batch
 from diffquant.training.descent import Snapshot, fit
-from diffquant.training.mesh import gathered, mesh_for, on_host, shared_image
+from diffquant.training.mesh import gathered, mesh_for, of_first, on_host, shared_rows
 from diffquant.training.plan import Plan, PlanError, State, StateError, Tiles
 from diffquant.training.state import restored
 
@@ -17,7 +17,8 @@ __all__ = [
     "fit_batch",
     "gathered",
     "mesh_for",
+    "of_first",
     "on_host",
     "restored",
-    "shared_image",
+    "shared_rows",
 ]

@@ -1,6 +1,8 @@
 """One picture on many devices: each holds the same number of its rows, and the parameters that belong to them."""
 
-from collections.abc import Sequence
+import functools
+import io
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -13,6 +15,8 @@ from diffquant.interfaces import Image
 from diffquant.signal.mesh import AXIS
 from diffquant.training.plan import PlanError
 from diffquant.training.state import is_variable
+
+PIECE = 1 << 26  # bytes of an array that are on their way to the first process at a time
 
 
 def mesh_for(h: int, devices: Sequence[jax.Device]) -> Mesh:
@@ -31,8 +35,13 @@ def shared_image(image: Any, mesh: Mesh) -> Image:
     """An image [3 h w] that every process has, its rows shared out, if they are not yet: each device gets its own."""
     if isinstance(image, jax.Array) and len(image.sharding.device_set) > 1:
         return image
+    return shared_rows(lambda rows: image[:, rows], image.shape, mesh)
+
+
+def shared_rows(rows: Callable[[slice], Any], shape: tuple[int, ...], mesh: Mesh) -> Image:
+    """An image of such a `shape` [3 h w], of which each process makes the rows of its own devices, and no others."""
     sharding = NamedSharding(mesh, PartitionSpec(None, AXIS, None))
-    return jax.make_array_from_callback(image.shape, sharding, lambda part: np.asarray(image[part]))
+    return jax.make_array_from_callback(shape, sharding, lambda part: np.asarray(rows(part[1])))
 
 
 def shared(tree: Any, mesh: Mesh) -> Any:
@@ -46,9 +55,25 @@ def shared(tree: Any, mesh: Mesh) -> Any:
     return jax.tree.map(share, tree, is_leaf=is_variable)
 
 
+def placed(tree: Any, mesh: Mesh) -> Any:
+    """The shardings that `shared` gives to a tree of variables and arrays, or of their shapes."""
+
+    def place(leaf: Any) -> Any:
+        if is_variable(leaf):
+            return leaf.replace(_sharding(leaf.get_raw_value().ndim, mesh, leaf.get_metadata().get("rows")))
+        return _sharding(leaf.ndim, mesh, None)
+
+    return jax.tree.map(place, tree, is_leaf=is_variable)
+
+
+def _sharding(ndim: int, mesh: Mesh, rows: int | None) -> NamedSharding:
+    """With the axis `rows` shared out."""
+    return NamedSharding(mesh, PartitionSpec(*(AXIS if axis == rows else None for axis in range(ndim))))
+
+
 def _put(array: Any, mesh: Mesh, rows: int | None) -> jax.Array:
     """With the axis `rows` shared out."""
-    sharding = NamedSharding(mesh, PartitionSpec(*(AXIS if axis == rows else None for axis in range(array.ndim))))
+    sharding = _sharding(array.ndim, mesh, rows)
     if isinstance(array, jax.Array) and jax.dtypes.issubdtype(array.dtype, jax.dtypes.prng_key):
         return jax.random.wrap_key_data(_put(jax.random.key_data(array), mesh, None))
     if isinstance(array, jax.Array) and not array.is_fully_addressable:
@@ -67,19 +92,62 @@ def over_pictures(tree: Any, count: int, devices: Sequence[jax.Device]) -> Any:
 
 
 def gathered(pipeline: Any) -> Any:
-    """The pipeline with all of it on the first device that this process has: its choices are made there."""
+    """The pipeline with all of it on the first process's first device: its choices are made there.
+
+    Each of several processes has to ask; all but the first get None.
+    """
     graph, variables = nnx.split(pipeline)
     device = jax.local_devices()[0]
 
     def gather(array: Any) -> Any:
         shares = isinstance(array, jax.Array) and len(array.sharding.device_set) > 1
-        return jax.device_put(on_host(array), device) if shares else array
+        whole = on_host(array) if shares else array
+        return None if whole is None else jax.device_put(whole, device)
 
-    return nnx.merge(graph, jax.tree.map(gather, variables))
+    whole = jax.tree.map(gather, variables)
+    return nnx.merge(graph, whole) if jax.process_index() == 0 else None
 
 
-def on_host(array: Any) -> np.ndarray:
-    """All of an array that processes may share; then each of them has to ask."""
-    if isinstance(array, jax.Array) and not array.is_fully_addressable:
-        return np.asarray(multihost_utils.process_allgather(array, tiled=True))
-    return np.asarray(array)
+def on_host(array: Any) -> np.ndarray | None:
+    """All of an array. If processes share it, each of them has to ask, and all but the first get None."""
+    if not isinstance(array, jax.Array) or array.is_fully_addressable:
+        return np.asarray(array)
+    first = jax.process_index() == 0
+    if array.is_fully_replicated:
+        return np.asarray(array.addressable_data(0)) if first else None
+    sharding: Any = array.sharding
+    axis, count = tuple(sharding.spec).index(AXIS), sharding.mesh.size
+    own = array.shape[axis] // count
+    size = min(own, max(1, PIECE * own // array.nbytes))
+    whole = np.empty(array.shape, array.dtype) if first else None
+    for start in (min(start, own - size) for start in range(0, own, size)):
+        pieces = _pieces(array, start, axis=axis, size=size, mesh=sharding.mesh).addressable_data(0)
+        if whole is not None:
+            for number, piece in enumerate(np.asarray(pieces)):
+                top = number * own + start
+                whole[(slice(None),) * axis + (slice(top, top + size),)] = piece
+    return whole
+
+
+@functools.partial(jax.jit, static_argnames=("axis", "size", "mesh"))
+def _pieces(array: jax.Array, start: Any, *, axis: int, size: int, mesh: Mesh) -> jax.Array:
+    """So many of each device's rows, from its row `start` on, on all of them [devices ...]."""
+
+    def of_all(own: jax.Array) -> jax.Array:
+        return jax.lax.all_gather(jax.lax.dynamic_slice_in_dim(own, start, size, axis), AXIS)
+
+    spec = _sharding(array.ndim, mesh, axis).spec
+    return jax.shard_map(of_all, mesh=mesh, in_specs=spec, out_specs=PartitionSpec(), check_vma=False)(array)
+
+
+def of_first(array: np.ndarray | None) -> np.ndarray:
+    """The first process's array, to the last bit; the others need not have it. Each has to ask."""
+    if jax.process_count() == 1:
+        assert array is not None
+        return array
+    file = io.BytesIO()
+    if array is not None:
+        np.save(file, array)
+    size = int(multihost_utils.broadcast_one_to_all(np.uint32(file.tell())))
+    data = np.zeros(size, np.uint8) if array is None else np.frombuffer(file.getvalue(), np.uint8)
+    return np.load(io.BytesIO(np.asarray(multihost_utils.broadcast_one_to_all(data)).tobytes()))

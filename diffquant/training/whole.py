@@ -14,7 +14,7 @@ from jaxtyping import Array, Float, Int
 from diffquant.interfaces import Image, Refreshable, Rendered, Scalar
 from diffquant.losses.base import Loss
 from diffquant.schedules import value
-from diffquant.training.mesh import shared, shared_image
+from diffquant.training.mesh import placed, shared, shared_image
 from diffquant.training.plan import Plan, State
 from diffquant.training.state import adam, filled, moved, named, parts_of, restored
 
@@ -72,11 +72,11 @@ class Whole:
             pipeline = restored(pipeline, start)
         self.target, self.plan, self.key = target, plan, key
         self.graph, parameters, self.constants = parts_of(pipeline, nnx.Param, ...)
-        begin = jax.jit(adam(plan).init)
+        shapes = jax.eval_shape(adam(plan).init, parameters)
         if start is None:
-            moments = begin(parameters)
+            moments = jax.jit(adam(plan).init, out_shardings=mesh and placed(shapes, mesh))(parameters)
         else:
-            moments = filled("moments", jax.eval_shape(begin, parameters), start.arrays)
+            moments = filled("moments", shapes, start.arrays)
         self.state = (parameters, moments, jnp.int32(0 if start is None else start.step))
         self.mesh = mesh
         if mesh is not None:
