@@ -19,6 +19,12 @@ METRIC_NAMES = (  # of `diffquant.metrics`, whose import waits for JAX
     *("psnr", "ssim", "ms_ssim", "ssimulacra2", "butteraugli_3norm"),
     *("oklab_mse", "oklab_mse_blur", "scielab", "flip"),
 )
+LAUNCHERS = (  # where a process's number and their count stand, the innermost first: SLURM's are inherited
+    ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"),  # Open MPI
+    ("PMI_RANK", "PMI_SIZE"),  # MPICH and its kin
+    ("RANK", "WORLD_SIZE"),  # torchrun, or by hand
+    ("SLURM_PROCID", "SLURM_NTASKS"),
+)
 Codes = tuple[tuple[int, int, int], ...]
 
 
@@ -38,14 +44,30 @@ def check_memory(text: str) -> None:
 
 
 def share_from(text: str) -> tuple[int, int]:
-    """Which of how many shares, the first being 1; all of one, if there is no text."""
+    """Which of how many shares, the first being 1; all of one, if there is no text; auto: as the launcher has it."""
     if not text:
         return 1, 1
+    if text == "auto":
+        return _share_by_launcher()
     found = re.fullmatch(r"(\d{1,9})/(\d{1,9})", text, re.ASCII)
     number, shares = (int(found[1]), int(found[2])) if found else (0, 0)
     if not 1 <= number <= shares:
-        raise UsageError(f"--share: found {text!r}, expected such as 2/8: the second of eight")
+        raise UsageError(f"--share: found {text!r}, expected auto, or such as 2/8: the second of eight")
     return number, shares
+
+
+def _share_by_launcher() -> tuple[int, int]:
+    for names in LAUNCHERS:
+        words = [os.environ.get(name, "") for name in names]
+        if not all(words):
+            continue
+        rank, shares = (int(word) if re.fullmatch(r"\d{1,9}", word, re.ASCII) else -1 for word in words)
+        if not 0 <= rank < shares:
+            found = " and ".join(f"{name}={word}" for name, word in zip(names, words, strict=True))
+            raise UsageError(f"--share auto: found {found}, expected a number from 0 and a larger count")
+        return rank + 1, shares
+    pairs = ", ".join("/".join(names) for names in LAUNCHERS)
+    raise UsageError(f"--share auto: found no launcher's variables, expected one of {pairs}, or --share such as 2/8")
 
 
 def fitted(config: "Config", picture: Picture, memory: str, *, prog: str = "diffquant") -> "Config":

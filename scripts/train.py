@@ -143,6 +143,7 @@ def begin(path: Path, arguments: list[str], termination: Termination, hosts: Lon
         devices=asked.devices,
     )
     checkpoints = Checkpoints(folder / "checkpoints", fingerprint)
+    hosts.ready()
     folder.mkdir(parents=True, exist_ok=True)
     if (folder / "run.json").exists():
         clear(folder)
@@ -183,6 +184,7 @@ def resume(arguments: list[str], termination: Termination, hosts: Lone) -> int:
         print(f"{PROG}: {notice}; continuing from the one before", file=sys.stderr)
     checkpoints = Checkpoints(hosts.place(folder) / "checkpoints", fingerprint)
     devices = hosts.devices(manifest.devices)
+    hosts.ready()
     return work(hosts.place(folder), manifest, config, picture, checkpoints, start, termination, hosts, devices)
 
 
@@ -221,7 +223,6 @@ def work(
     saver = Saver(checkpoints, manifest.checkpoint_every, step, termination, hosts, relaxing=relaxing)
     saver.heed()
     try:
-        hosts.ready()
         result = run(picture, config, start, log, saver, devices)
         termination.check()
     except UnreachableError as error:

@@ -96,6 +96,7 @@ class Several(Lone):
         Raises: UsageError if one of them cannot begin.
         """
         if not self._begin(well=True):
+            self.part()
             raise UsageError(f"{OPTION}: another process could not begin, and says why")
 
     def _begin(self, *, well: bool) -> bool:

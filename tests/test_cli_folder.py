@@ -1,5 +1,6 @@
 """`diffquant quantize` of a folder: what it makes, skips, and says of what it cannot make."""
 
+import itertools
 import json
 import os
 
@@ -8,6 +9,7 @@ import pytest
 from PIL import Image
 
 import diffquant.batch
+from diffquant.arguments import LAUNCHERS, share_from
 from diffquant.folder import RECORD
 
 COUNT = 5
@@ -147,6 +149,43 @@ def test_shares_make_each_picture_once_and_skip_their_own(folder, quantize):
     assert quantize("--share", "1/2").stdout == "3 pictures: 3 already there\n"
 
 
+def launched(monkeypatch, **variables):
+    for name in itertools.chain(*LAUNCHERS):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+
+
+@pytest.mark.parametrize("pair", LAUNCHERS, ids="/".join)
+def test_a_share_comes_from_whatever_has_launched_the_process(folder, quantize, monkeypatch, pair):
+    launched(monkeypatch, **dict(zip(pair, ("1", "2"), strict=True)))
+    assert last_line(quantize("--share", "auto")) == "2 pictures: 2 written"
+    assert {name for name in made(folder) if name.startswith("p")} == {"p1.png", "p3.png"}
+    assert quantize("--share", "2/2").stdout == "2 pictures: 2 already there\n"
+
+
+def test_within_slurm_another_launcher_s_numbers_go_first(monkeypatch):
+    launched(monkeypatch, SLURM_PROCID="0", SLURM_NTASKS="8", OMPI_COMM_WORLD_RANK="5", OMPI_COMM_WORLD_SIZE="8")
+    assert share_from("auto") == (6, 8)
+
+
+@pytest.mark.parametrize(
+    ("variables", "text"),
+    [
+        ({}, "found no launcher's variables, expected one of OMPI_COMM_WORLD_RANK/OMPI_COMM_WORLD_SIZE, "),
+        ({"SLURM_PROCID": "1"}, "found no launcher's variables"),
+        ({"RANK": "2", "WORLD_SIZE": "2"}, "found RANK=2 and WORLD_SIZE=2, expected a number from 0"),
+        ({"PMI_RANK": "x", "PMI_SIZE": "2"}, "found PMI_RANK=x and PMI_SIZE=2, expected a number from 0"),
+    ],
+    ids=["none", "half", "beyond", "word"],
+)
+def test_a_share_that_no_launcher_gives_is_refused_in_one_line(quantize, monkeypatch, variables, text):
+    launched(monkeypatch, **variables)
+    done = quantize("--share", "auto")
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert done.stderr.startswith(f"diffquant: --share auto: {text}")
+
+
 def test_pictures_that_do_not_fit_into_the_memory_are_named_each(folder, quantize):
     done = quantize("--memory", "100MiB")
     assert done.returncode == 2
@@ -175,7 +214,7 @@ def test_a_folder_beside_pictures_and_a_folder_of_one(folder, quantize):
         (("quantize", "in", "-o", "in/notes.txt"), "found the file in/notes.txt, expected a folder"),
         (("quantize", "in/sub", "-o", "in/sub/"), "found the input in/sub/deep.png itself"),
         (("quantize", "in", "in", "-o", "new/"), "found two inputs for new/p0.png"),
-        (("quantize", "in", "-o", "new/", "--share", "3/2"), "--share: found '3/2', expected such as 2/8"),
+        (("quantize", "in", "-o", "new/", "--share", "3/2"), "--share: found '3/2', expected auto, or such as 2/8"),
     ],
     ids=["empty", "file", "other file", "itself", "twice", "share"],
 )

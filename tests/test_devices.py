@@ -1,9 +1,12 @@
 """One picture on many devices, simulated on the CPU, and in several processes. Oracle: one device."""
 
 import os
+import shutil
+import signal
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import jax
@@ -101,12 +104,17 @@ def started(folder, *options, devices=1, program=(str(TRAIN), "config.py")):
     return subprocess.Popen(command, cwd=folder, env=environment, **pipes)
 
 
-def two_processes(folder, *options):
-    """Status and stderr of each."""
+def two_processes(folder, *options, until=None, signals=(None, None), **how):
+    """Status and stderr of each. Once the file `until` is there, they get these signals."""
     with socket.socket() as free:
         free.bind(("localhost", 0))
         port = free.getsockname()[1]
-    both = [started(folder, *options, "--distributed", f"localhost:{port},2,{number}") for number in range(2)]
+    both = [started(folder, *options, "--distributed", f"localhost:{port},2,{number}", **how) for number in range(2)]
+    while until is not None and not until.exists() and all(process.poll() is None for process in both):
+        time.sleep(0.01)
+    for process, sent in zip(both, signals, strict=True):
+        if sent is not None:
+            process.send_signal(sent)
     answers = [process.communicate(timeout=300)[1] for process in both]
     return [(process.returncode, answer) for process, answer in zip(both, answers, strict=True)]
 
@@ -133,11 +141,66 @@ def test_many_pictures_on_eight_devices_are_what_they_are_on_one(folder):
     assert process.returncode == 0, complaint
 
 
-def test_two_processes_do_what_one_does_and_one_of_them_writes(folder, alone):
-    for status, complaint in two_processes(folder, "even.png", "--out", "two", "--checkpoint-every", "2"):
+@pytest.fixture(scope="module")
+def two(folder):
+    """A run by two processes."""
+    for status, complaint in two_processes(folder, "even.png", "--out", "two"):
         assert status == 0, complaint
-    assert_same_run(folder / "two", alone)
-    assert sorted(path.name for path in (folder / "two").iterdir()) == sorted(path.name for path in alone.iterdir())
+    return folder / "two"
+
+
+def test_two_processes_do_what_one_does_and_one_of_them_writes(two, alone):
+    assert_same_run(two, alone)
+    assert sorted(path.name for path in two.iterdir()) == sorted(path.name for path in alone.iterdir())
+
+
+@pytest.fixture(scope="module")
+def terminated(folder):
+    """A run of which the second process got SIGTERM while it compiled, before the first snapshot."""
+    out = folder / "terminated"
+    (_, first), (_, second) = ends = two_processes(
+        folder, "even.png", "--out", "terminated", until=out / "run.json", signals=(None, signal.SIGTERM)
+    )
+    assert [status for status, _ in ends] == [143, 143]
+    assert own(first) == ["train.py: terminated; saved at step 2; train.py --resume terminated continues"]
+    assert own(second) == []
+    return out
+
+
+def own(complaint):
+    """Lines that are not of JAX's transport."""
+    return [line for line in complaint.splitlines() if not line.startswith("[Gloo]")]
+
+
+def test_sigterm_to_one_of_two_processes_ends_both_and_they_go_on_to_the_same_bytes(folder, terminated, two):
+    resumed = shutil.copytree(terminated, folder / "by-two")
+    for status, complaint in two_processes(folder, program=(str(TRAIN), "--resume", "by-two")):
+        assert status == 0, complaint
+    assert (resumed / "result.png").read_bytes() == (two / "result.png").read_bytes()
+    assert figures(resumed) == figures(two)
+
+
+def test_one_process_goes_on_where_two_were_ended(script, folder, terminated, alone):
+    resumed = shutil.copytree(terminated, folder / "by-one")
+    assert script.main(["--resume", str(resumed)]) == 0
+    assert_same_run(resumed, alone)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("killed", [0, 1])
+def test_when_a_process_is_killed_the_other_ends_by_itself(folder, killed):
+    (folder / "long.py").write_text(CONFIG.replace("steps=4", "steps=40_000"))
+    signals = [signal.SIGKILL if process == killed else None for process in range(2)]
+    out = f"killed-{killed}"
+    ends = two_processes(
+        folder,
+        *("even.png", "--out", out, "--checkpoint-every", "2"),
+        until=folder / out / "checkpoints" / "4",
+        signals=signals,
+        program=(str(TRAIN), "long.py"),
+    )
+    assert ends[killed][0] == -signal.SIGKILL
+    assert ends[1 - killed][0] not in (0, None)
 
 
 def test_rows_that_processes_cannot_share_out_are_refused_in_one_line(script, folder, monkeypatch, capsys):

@@ -56,7 +56,7 @@ def nearest_entries(target: Float[Array, "3 h w"], palette: Float[Array, "k 3"],
     k, w = len(palette), target.shape[2]
     low = (1 << (k - 1).bit_length()) - 1  # bits of a key that hold the index, below those of the distance
 
-    def row(planes: Float[Array, "3 w"]) -> Int[Array, "n w"]:
+    def row(planes: Float[Array, "3 w"], palette: Float[Array, "k 3"]) -> Int[Array, "n w"]:
         distance = sum(
             (plane - entries[:, None]) ** 2 for plane, entries in zip(planes[:, None], palette.T, strict=True)
         )
@@ -69,7 +69,7 @@ def nearest_entries(target: Float[Array, "3 h w"], palette: Float[Array, "k 3"],
         return jax.lax.scan(insert, jnp.full((n, w), np.iinfo(np.int32).max), keys)[0] & low
 
     rows = jnp.stack(color.oklab_planes(target), axis=1)
-    found = by_rows(row, rows, batch_size=STRIP)
+    found = by_rows(row, rows, palette, batch_size=STRIP)
     return jnp.moveaxis(found, 1, -1).astype(np.min_scalar_type(k - 1))
 
 
@@ -96,10 +96,11 @@ def sparse_expectation(
 ) -> Float[Array, "d h w"]:
     """Weighted sums of the candidates' rows of `values`, as planes."""
 
-    def row(weights: Float[Array, "w n"], candidates: Integer[Array, "w n"]) -> Float[Array, "d w"]:
+    def row(own: tuple[Float[Array, "w n"], Integer[Array, "w n"]], values: Float[Array, "k d"]) -> Float[Array, "d w"]:
+        weights, candidates = own
         return sum(w * _at(values, c).T for w, c in zip(weights.T[:, None], candidates.T, strict=True))
 
-    return jnp.moveaxis(by_rows(lambda each: row(*each), (weights, candidates)), 1, 0)
+    return jnp.moveaxis(by_rows(row, (weights, candidates), values), 1, 0)
 
 
 def _forward(weights: Array, candidates: Array, values: Array) -> tuple[Array, tuple[Array, Array, Array]]:
@@ -109,12 +110,13 @@ def _forward(weights: Array, candidates: Array, values: Array) -> tuple[Array, t
 def _backward(saved: tuple[Array, Array, Array], gradient: Array) -> tuple[Array, None, Array]:
     weights, candidates, values = saved
 
-    def row(planes: Float[Array, "d w"], candidates: Integer[Array, "w n"]) -> Float[Array, "w n"]:
+    def row(own: tuple[Float[Array, "d w"], Integer[Array, "w n"]], values: Float[Array, "k d"]) -> Float[Array, "w n"]:
+        planes, candidates = own
         return sum(plane[:, None] * _at(values[:, i], candidates) for i, plane in enumerate(planes))
 
     # Row by row, or XLA would gather once more, number by number, in the sums of the softmax's gradient: on a CPU 17 ms
     # against 105. Plane by plane: it adds up numbers ten times faster than rows of `values`, and never holds [h w n d].
-    of_weights = by_rows(lambda each: row(*each), (jnp.moveaxis(gradient, 1, 0), candidates))
+    of_weights = by_rows(row, (jnp.moveaxis(gradient, 1, 0), candidates), values)
     of_values = jax.lax.map(lambda plane: _totals(weights * plane[..., None], candidates, len(values)), gradient)
     return of_weights, None, of_values.T
 

@@ -58,7 +58,8 @@ class Quantize:
     again: bool = False
     """Skip nothing."""
     share: str = ""
-    """Of the pictures, where several machines or processes work on them: 2/8 takes every eighth, from the second on."""
+    """Of the pictures, where several machines or processes work on them: 2/8 takes every eighth, from the second on;
+    auto takes number and count from SLURM, Open MPI, MPICH or RANK and WORLD_SIZE."""
 
     def run(self) -> int:
         """Every input to its output; a bad one is reported and the next one taken."""
@@ -116,7 +117,8 @@ class Quantize:
             self.memory,
         )
         number, shares = share_from(self.share)
-        record = Record(self.output, repr(settings), heeded=not self.again, share=self.share) if folder else None
+        share = f"{number}/{shares}" if self.share else ""
+        record = Record(self.output, repr(settings), heeded=not self.again, share=share) if folder else None
         return many(
             jobs[number - 1 :: shares],
             lambda source: _with_recipe(load(source), recipe),

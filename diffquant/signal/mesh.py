@@ -24,18 +24,20 @@ def whole_rows(planes: Float[Array, "*c h w"]) -> Float[Array, "*c h w"]:
     return _held(planes, AXIS, None)
 
 
-def by_rows(function: Callable[[Any], Any], rows: Any, *, batch_size: int | None = None) -> Any:
-    """`jax.lax.map` over the first axis of arrays [h ...]; under such a mesh each device goes over its own rows.
+def by_rows(function: Callable[[Any, Any], Any], rows: Any, all_need: Any, *, batch_size: int | None = None) -> Any:
+    """`jax.lax.map` of `function` over the first axis of arrays [h ...]; its second argument is what `all_need`.
 
-    XLA by itself has each device go over all of them.
+    Under such a mesh each device goes over its own rows: XLA by itself has each go over all of them.
     """
 
-    def mapped(rows: Any) -> Any:
-        return jax.lax.map(function, rows, batch_size=batch_size)
+    def mapped(rows: Any, all_need: Any) -> Any:
+        return jax.lax.map(lambda row: function(row, all_need), rows, batch_size=batch_size)
 
     if AXIS not in jax.sharding.get_abstract_mesh().axis_names:
-        return mapped(rows)
-    return jax.shard_map(mapped, in_specs=PartitionSpec(AXIS), out_specs=PartitionSpec(AXIS))(rows)
+        return mapped(rows, all_need)
+    return jax.shard_map(
+        mapped, in_specs=(PartitionSpec(AXIS), PartitionSpec()), out_specs=PartitionSpec(AXIS), check_vma=False
+    )(rows, all_need)
 
 
 def _held(planes: Array, *axes: str | None) -> Array:
