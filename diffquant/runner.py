@@ -18,7 +18,7 @@ from diffquant.image import Picture
 from diffquant.interfaces import Artifact, Image, Shareable
 from diffquant.memory.heap import trim
 from diffquant.report import Report, decode, report_of
-from diffquant.training import Snapshot, State, fit, gathered, mesh_for, of_first, restored, shared_rows
+from diffquant.training import PlanError, Snapshot, State, fit, gathered, mesh_for, of_first, restored, shared_rows
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -67,14 +67,18 @@ def stages(
     several `devices`, they share out the picture's rows in gradient descent, unless that goes by tiles.
 
     Raises:
-        PlanError: tiles do not suit the pipeline, or devices of several processes cannot share out the rows equally.
+        PlanError: tiles do not suit the pipeline; devices of several processes cannot share out the rows equally, or the
+            pipeline needs more than these, or goes by tiles.
         StateError: `start` is the state of another pipeline.
     """
     spec, several, first = config.pipeline, jax.process_count() > 1, jax.process_index() == 0
     exact = spec.exact(picture.srgb8) if first else None
     shares = len(devices) > 1 and config.steps > 0 and config.tiles is None
+    if several and config.steps > 0 and not (shares and isinstance(spec, Shareable)):
+        found = "tiles" if config.tiles is not None else f"the pipeline {type(spec).__name__}"
+        raise PlanError(f"processes: found {jax.process_count()}, expected one with {found}")
     if several:
-        shares = shares and isinstance(spec, Shareable) and not of_first(np.array(exact is not None))
+        shares = shares and not of_first(np.array(exact is not None))
         if not shares:
             yield Stage(name="alone", share=1.0)
             if not first:

@@ -227,10 +227,10 @@ def work(
         termination.check()
     except UnreachableError as error:
         raise UsageError(f"--pipeline.goal: {error}") from None
-    except PlanError as error:
-        raise UsageError(str(error)) from None
-    except StateError as error:
-        raise UsageError(f"--resume: {checkpoints.folder}: {error}") from None
+    except (PlanError, StateError, FloatingPointError) as error:  # in all processes alike
+        hosts.part()
+        found = f"--resume: {checkpoints.folder}: {error}" if isinstance(error, StateError) else str(error)
+        raise UsageError(found) from None
     except Terminated:
         saver.part()
         said = f"saved at step {saver.saved}; {PROG} --resume {folder} continues" if hosts.first else ""

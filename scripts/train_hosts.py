@@ -108,8 +108,8 @@ class Several(Lone):
         if self.alone:
             return asked
         found = _gathered(np.array([asked.terminate, asked.interrupt, asked.save]))
-        terminate, interrupt, _ = found.any(axis=0)
-        return Asked(terminate=bool(terminate), interrupt=bool(interrupt), save=bool(found[0, 2]))
+        anyone = np.any(found, axis=0)
+        return Asked(terminate=bool(anyone[0]), interrupt=bool(anyone[1]), save=bool(found[0, 2]))
 
     def part(self) -> None:
         """Wait for all, then be one process: none has to answer for another's end any more."""

@@ -41,7 +41,11 @@ def shared_image(image: Any, mesh: Mesh) -> Image:
 def shared_rows(rows: Callable[[slice], Any], shape: tuple[int, ...], mesh: Mesh) -> Image:
     """An image of such a `shape` [3 h w], of which each process makes the rows of its own devices, and no others."""
     sharding = NamedSharding(mesh, PartitionSpec(None, AXIS, None))
-    return jax.make_array_from_callback(shape, sharding, lambda part: np.asarray(rows(part[1])))
+
+    def own(part: Any) -> np.ndarray:
+        return np.asarray(rows(part[1]))
+
+    return jax.make_array_from_callback(shape, sharding, own)
 
 
 def shared(tree: Any, mesh: Mesh) -> Any:
