@@ -67,8 +67,8 @@ def stages(
     several `devices`, they share out the picture's rows in gradient descent, unless that goes by tiles.
 
     Raises:
-        PlanError: tiles do not suit the pipeline; devices of several processes cannot share out the rows equally, or the
-            pipeline needs more than these, or goes by tiles.
+        PlanError: tiles do not suit the pipeline; devices of several processes cannot share out the rows equally,
+            or the pipeline needs more than these, or goes by tiles.
         StateError: `start` is the state of another pipeline.
     """
     spec, several, first = config.pipeline, jax.process_count() > 1, jax.process_index() == 0

@@ -28,7 +28,7 @@ from diffquant.losses import BlurError
 from diffquant.pipelines.palette import Palette
 
 codec = Palette(colors=5, assignment=PixelSoftmax(), dither=BlueNoise())
-config = Config(pipeline=codec, losses={"eye": BlurError(sigmas=(1.0,), weights=(1.0,))}, steps=4, every=2)
+config = Config(pipeline=codec, losses={"eye": BlurError(sigmas=(1.0,), weights=(1.0,))}, steps=5, every=2)
 """
 
 
@@ -189,7 +189,7 @@ def test_one_process_goes_on_where_two_were_ended(script, folder, terminated, al
 @pytest.mark.slow
 @pytest.mark.parametrize("killed", [0, 1])
 def test_when_a_process_is_killed_the_other_ends_by_itself(folder, killed):
-    (folder / "long.py").write_text(CONFIG.replace("steps=4", "steps=40_000"))
+    (folder / "long.py").write_text(CONFIG.replace("steps=5", "steps=40_000"))
     signals = [signal.SIGKILL if process == killed else None for process in range(2)]
     out = f"killed-{killed}"
     ends = two_processes(

@@ -44,9 +44,17 @@ def objective(
 
 @functools.partial(jax.jit, static_argnames=("graph", "plan", "length"), donate_argnums=0)
 def _advance(
-    state: Any, constants: Any, target: Image, key: jax.Array, *, graph: Any, plan: Plan, length: int
+    state: Any,
+    constants: Any,
+    target: Image,
+    key: jax.Array,
+    bound: Int[Array, ""] | None,
+    *,
+    graph: Any,
+    plan: Plan,
+    length: int,
 ) -> tuple[Any, tuple[Float[Array, " s"], Parts]]:
-    """`length` steps. State: parameters, Adam's moments, step."""
+    """`length` steps; `bound` says so once more on several devices. State: parameters, Adam's moments, step."""
 
     def update(state: Any, _: None) -> tuple[Any, tuple[Array, Parts]]:
         parameters, moments, step = state
@@ -59,7 +67,18 @@ def _advance(
         parameters = moved(parameters, directions, value(plan.rate, step / max(plan.steps - 1, 1)))
         return (parameters, moments, step + 1), (total, parts)
 
-    return jax.lax.scan(update, state, length=length)
+    if bound is None:
+        return jax.lax.scan(update, state, length=length)
+
+    # XLA must not unroll a single step: on CPUs of several processes exchanges outside of a loop overtake each other.
+    def at(number: Array, carry: Any) -> Any:
+        state, history = carry
+        state, seen = update(state, None)
+        return state, jax.tree.map(lambda values, value: values.at[number].set(value), history, seen)
+
+    shapes = jax.eval_shape(update, state, None)[1]
+    history = jax.tree.map(lambda shape: jnp.zeros((length, *shape.shape), shape.dtype), shapes)
+    return jax.lax.fori_loop(0, bound, at, (state, history))
 
 
 class Whole:
@@ -87,7 +106,14 @@ class Whole:
         """So many steps: the weighted sum of losses before each, and the losses by name."""
         with contextlib.nullcontext() if self.mesh is None else jax.set_mesh(self.mesh):
             self.state, history = _advance(
-                self.state, self.constants, self.target, self.key, graph=self.graph, plan=self.plan, length=length
+                self.state,
+                self.constants,
+                self.target,
+                self.key,
+                None if self.mesh is None else jnp.int32(length),
+                graph=self.graph,
+                plan=self.plan,
+                length=length,
             )
         return history
 
