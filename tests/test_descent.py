@@ -10,7 +10,7 @@ import scipy.ndimage
 
 from diffquant import color
 from diffquant.config import Config
-from diffquant.export import descent, polish
+from diffquant.export import descent, judged, polish, proposals
 from diffquant.image import read
 from diffquant.interfaces import Rendered
 from diffquant.losses import BlurError, ExpectedImageError, Ssimulacra2
@@ -62,7 +62,7 @@ def problem(losses, *, free=(1, 1, 1, 1), target=None):
     target = picture() if target is None else target
     weights = np.ones(len(losses), np.float32)
     form, grid = quadratic(eye)
-    return descent.Problem(target, tuple(losses), weights, np.array(free, np.float32), eye, grid, form)
+    return judged.Problem(target, tuple(losses), weights, np.array(free, np.float32), eye, grid, form)
 
 
 @functools.cache
@@ -84,7 +84,7 @@ def structure_of(loss, pictures, target):
     return jax.lax.map(lambda light: loss(certain(light), target), pictures)
 
 
-def judged(losses, pictures):
+def summed(losses, pictures):
     """The sum of the losses of each picture [n 3 h w]: by SciPy and NumPy in float64, but for SSIMULACRA2."""
     pictures = np.asarray(pictures, float)
     target = np.asarray(picture(), float)
@@ -111,7 +111,7 @@ def judged(losses, pictures):
 
 
 def loss_of(losses, indices, colors):
-    return judged(losses, shown(indices, colors)[None])[0]
+    return summed(losses, shown(indices, colors)[None])[0]
 
 
 def after_every_single_change(losses, indices, colors):
@@ -120,7 +120,7 @@ def after_every_single_change(losses, indices, colors):
     every = np.arange(PIXELS)
     changed[every, :, every] = np.arange(K)
     lights = np.moveaxis(np.asarray(colors)[changed.reshape(-1, *SHAPE)], -1, 1)
-    return judged(losses, lights).reshape(PIXELS, K)
+    return summed(losses, lights).reshape(PIXELS, K)
 
 
 # One round
@@ -150,7 +150,7 @@ def test_exactly_the_pixels_that_help_by_themselves_are_kept():
     proposed = jnp.where(jnp.asarray(chosen), new, old)
     before, after = whole.at(old, colors), whole.at(proposed, colors)
     caution = jnp.ones(SHAPE)
-    kept, caution, _ = descent._accept(
+    kept, caution, _ = proposals.accept(
         old, proposed, colors, before.slope, after.slope, jnp.asarray(chosen & (np.asarray(new != old))), caution
     )
     target = np.asarray(picture(), float)
@@ -165,10 +165,10 @@ def test_exactly_the_pixels_that_help_by_themselves_are_kept():
 def test_pixels_that_are_proposed_are_far_apart_and_would_gain(reach):
     whole, colors, indices = problem(SUMS["own"]), jnp.asarray(palette()), some_indices()
     found = whole.at(indices, colors)
-    curvature = descent._curvature(found, whole, KEY)
+    curvature = judged.curvature_of(found, whole, KEY)
     waiting = jnp.zeros(SHAPE, bool).at[:, :4].set(True)
     nothing = jnp.full((0, *SHAPE), -1, jnp.int32)
-    proposed, chosen = descent._propose(
+    proposed, chosen = proposals.propose(
         indices, colors, found.slope, curvature, jnp.ones(SHAPE), waiting, nothing, reach
     )
     np.testing.assert_array_equal(proposed != indices, chosen)
@@ -187,10 +187,10 @@ def test_an_entry_that_was_tried_is_not_proposed_until_a_pixel_near_it_changes()
     chosen = jnp.zeros(SHAPE, bool).at[3, 3].set(True).at[3, 15].set(True)
     nowhere = jnp.zeros(SHAPE, bool)
     entry = jnp.where(chosen, some_indices(), 0)
-    tried = descent._remember(tried, entry, chosen, nowhere)
+    tried = proposals.remember(tried, entry, chosen, nowhere)
     assert int(tried[0, 3, 3]) == int(entry[3, 3])
     assert int((tried >= 0).sum()) == 2
-    tried = descent._remember(tried, entry, nowhere, nowhere.at[4, 4].set(True))
+    tried = proposals.remember(tried, entry, nowhere, nowhere.at[4, 4].set(True))
     assert int(tried[0, 3, 3]) == -1
     assert int(tried[0, 3, 15]) == int(entry[3, 15])
 
@@ -201,7 +201,7 @@ def test_the_curvature_of_a_squared_error_in_oklab_is_its_metric():
     indices = some_indices()
     light = shown(indices, colors)
     whole = problem((ExpectedImageError(space="oklab"),), target=light)
-    curvature = descent._curvature(whole.at(indices, colors), whole, KEY)
+    curvature = judged.curvature_of(whole.at(indices, colors), whole, KEY)
     expected = 2 / PIXELS * color.oklab_metric(np.asarray(light, float))
     assert (np.abs(curvature - expected) <= 0.03 * np.abs(expected).max(axis=0)).all()
 
@@ -271,9 +271,9 @@ def test_the_key_decides_all_chance():
 def test_shares_make_the_sum_start_at_the_sum_of_the_weights():
     losses = (dataclasses.replace(OWN, weight=0.5), dataclasses.replace(COUPLED, weight=Linear(9.0, 2.0)))
     start = (some_indices(), jnp.asarray(palette()))
-    plain = descent.weights_of(losses, *start, picture(), relative=False)
+    plain = judged.weights_of(losses, *start, picture(), relative=False)
     np.testing.assert_allclose(plain, [0.5, 2.0])
-    weights = descent.weights_of(losses, *start, picture(), relative=True)
+    weights = judged.weights_of(losses, *start, picture(), relative=True)
     whole = dataclasses.replace(problem(losses), weights=weights)
     assert whole.at(*start).loss == pytest.approx(2.5, rel=1e-5)
     values = [loss_of((loss,), *start) for loss in losses]

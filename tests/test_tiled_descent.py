@@ -9,7 +9,7 @@ import pytest
 import scipy.ndimage
 
 from diffquant import color
-from diffquant.export import descent, tiled_descent, tiles
+from diffquant.export import judged, tiled_descent, tiles
 from diffquant.export.dither import Polish
 from diffquant.losses import BlurError, Ssimulacra2
 from diffquant.metrics import ssimulacra2
@@ -89,7 +89,7 @@ def test_a_tile_changes_its_own_pixels_only():
 def shares_left(index):
     """Losses of the whole picture, each divided by that of the first."""
     target, colors, first = start()
-    now, before = (descent.values_of(LOSSES, jnp.asarray(each), colors, target) for each in (index, first))
+    now, before = (judged.values_of(LOSSES, jnp.asarray(each), colors, target) for each in (index, first))
     return now / before
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, UInt8
 
 from diffquant import color
-from diffquant.export import descent, polish, tiled_descent, tiles, together
+from diffquant.export import descent, judged, polish, tiled_descent, tiles, together
 from diffquant.export.classical import Choice, ErrorDiffusion, Ordered, Riemersma
 from diffquant.export.lattice import LATTICE, Grid
 from diffquant.interfaces import Image, Scalar
@@ -118,8 +118,8 @@ class Polish:
             yield done / steps, np.asarray(colors), np.asarray(index)
         if self.rounds == 0:
             return
-        weights = descent.weights_of(losses, index, colors, target, relative=self.shares)
-        whole = descent.Problem(target, tuple(losses), weights, free, eye, grid, problem)
+        weights = judged.weights_of(losses, index, colors, target, relative=self.shares)
+        whole = judged.Problem(target, tuple(losses), weights, free, eye, grid, problem)
         rounds = descent.descend(index, colors, whole, self.rounds, tolerance=self.tolerance, key=key)
         for share, colors, index in rounds:
             yield (self.sweeps + share * self.rounds) / steps, np.asarray(colors), np.asarray(index)

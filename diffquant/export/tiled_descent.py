@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Integer
 
-from diffquant.export import descent, polish, tiles
+from diffquant.export import descent, judged, polish, tiles
 from diffquant.interfaces import Image
 from diffquant.losses.base import Loss
 from diffquant.losses.blur import BlurError
@@ -48,12 +48,12 @@ def descend(
     """
     h, w = index.shape
     size, found = windows(h, w, losses, side)
-    weights = descent.final_weights(losses)
+    weights = judged.final_weights(losses)
     if relative:
         weights = weights / np.maximum(mean_losses(index, colors, target, losses, side), 1e-12)
     for done, tile in enumerate(found, 1):
         here, own = tiles.place(tile, size)
-        problem = descent.Problem(
+        problem = judged.Problem(
             target=tiles.window(target, tile, size),
             losses=tuple(losses),
             weights=weights,
@@ -85,5 +85,5 @@ def mean_losses(
     for tile in found:
         here, _ = tiles.place(tile, size)
         chosen = jnp.asarray(index[here], jnp.int32)
-        total += descent.values_of(losses, chosen, colors, tiles.window(target, tile, size))
+        total += judged.values_of(losses, chosen, colors, tiles.window(target, tile, size))
     return total / len(found)
