@@ -16,7 +16,7 @@ config = Config(
         "eye": BlurError(
             sigmas=(0.0, 0.75, 1.9), weights=(0.15, 0.5, 1.0), chroma=(0.02, 0.4, 1.0), masking=(0.03, 0.0, 0.0)
         ),
-        "structure": Ssimulacra2(weight=0.9),
+        "structure": Ssimulacra2(),
         "visible": Butteraugli(),
     },
     steps=0,

@@ -82,7 +82,7 @@ def palette_config(
     if dither == "polish":
         losses: dict[str, AnyLoss] = {"eye": eye(colors, chroma)}
         if preset == "best":
-            losses |= {"structure": Ssimulacra2(weight=0.9), "visible": Butteraugli()}
+            losses |= {"structure": Ssimulacra2(), "visible": Butteraugli()}
         return Config(pipeline=spec(assignment=Nearest(), dither=POLISHED[preset]), losses=losses, steps=0, seed=seed)
     if dither == "none" or dither == "sample" or dither == "blue-noise":
         hard: dict[str, AnyDither] = {"none": Argmax(), "sample": Sample(), "blue-noise": BlueNoise()}
