@@ -23,7 +23,7 @@ LAUNCHERS = (  # where a process's number and their count stand, the innermost f
     ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"),  # Open MPI
     ("PMI_RANK", "PMI_SIZE"),  # MPICH and its kin
     ("RANK", "WORLD_SIZE"),  # torchrun, or by hand
-    ("SLURM_PROCID", "SLURM_NTASKS"),
+    ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS"),  # of what srun has started; a batch script by itself is no share
 )
 Codes = tuple[tuple[int, int, int], ...]
 

@@ -165,7 +165,9 @@ def test_a_share_comes_from_whatever_has_launched_the_process(folder, quantize, 
 
 
 def test_within_slurm_another_launcher_s_numbers_go_first(monkeypatch):
-    launched(monkeypatch, SLURM_PROCID="0", SLURM_NTASKS="8", OMPI_COMM_WORLD_RANK="5", OMPI_COMM_WORLD_SIZE="8")
+    launched(
+        monkeypatch, SLURM_PROCID="0", SLURM_STEP_NUM_TASKS="8", OMPI_COMM_WORLD_RANK="5", OMPI_COMM_WORLD_SIZE="8"
+    )
     assert share_from("auto") == (6, 8)
 
 
