@@ -15,7 +15,7 @@ from diffquant.config import Config
 from diffquant.export import tiled_descent, tiles
 from diffquant.export.classical import ErrorDiffusion, Ordered, Riemersma
 from diffquant.export.dither import BlueNoise, Polish, Sample
-from diffquant.losses import AnyLoss, BlurError
+from diffquant.losses import AnyLoss, BlurError, Butteraugli
 from diffquant.metrics.registry import LARGE, WORKERS
 from diffquant.pipelines.palette import Palette
 from diffquant.signal.windows import Tile, windows
@@ -26,8 +26,8 @@ CODES, LIGHT, INDICES, ARTIFACT = 3, 12, 4, 2  # uint8 [h w 3]; float32 [3 h w];
 METRIC = 76  # of the metric that takes the most, beside the two pictures
 BEYOND = 24  # measured at 3840x2160 beyond the arrays, in training and when all is done
 # MiB whatever the picture: the interpreter, JAX and its programs, and the most while these are compiled.
-LOADED = {"classical": 330, "training": 380, "polish": 410, "all losses": 620}
-COMPILING = {"classical": 420, "training": 600, "polish": 505, "all losses": 985}
+LOADED = {"classical": 330, "training": 380, "polish": 410, "all losses": 620, "Butteraugli": 820}
+COMPILING = {"classical": 420, "training": 600, "polish": 505, "all losses": 985, "Butteraugli": 1290}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -76,6 +76,8 @@ def _kinds(config: Config) -> set[str]:
     judged = config.steps > 0 or (isinstance(dither, Polish) and dither.rounds > 0)
     if judged and not all(isinstance(loss, BlurError) for loss in config.losses.values()):
         kinds.add("all losses")
+        if any(isinstance(loss, Butteraugli) for loss in config.losses.values()):
+            kinds.add("Butteraugli")
     return kinds
 
 
