@@ -11,7 +11,7 @@ from diffquant.losses import BlurError, Butteraugli, Ssimulacra2
 from diffquant.pipelines.palette import Palette
 
 config = Config(
-    pipeline=Palette(colors=16, assignment=Nearest(), dither=Polish(sweeps=24, detail=0.8, rounds=60, shares=True)),
+    pipeline=Palette(colors=16, assignment=Nearest(), dither=Polish(sweeps=24, detail=0.8, rounds=80, shares=True)),
     losses={
         "eye": BlurError(
             sigmas=(0.0, 0.75, 1.9), weights=(0.15, 0.5, 1.0), chroma=(0.02, 0.4, 1.0), masking=(0.03, 0.0, 0.0)

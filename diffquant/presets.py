@@ -24,7 +24,7 @@ Sampling = Literal["auto", "444", "422", "420"]
 POLISHED = {
     "fast": Polish(sweeps=3, detail=0.0),
     "balanced": Polish(sweeps=12, detail=0.5),
-    "best": Polish(sweeps=24, detail=0.8, rounds=60, shares=True),
+    "best": Polish(sweeps=24, detail=0.8, rounds=80, shares=True),
 }
 STEPS = {"fast": 20, "balanced": 100, "best": 300}  # of gradient descent, where no polish makes up for a soft optimum
 ENOUGH = 16  # colours: with fewer the unblurred error is large whatever one does, and counts less
