@@ -7,7 +7,6 @@ theirs. Both are the whole picture's, up to rounding: there are no seams.
 """
 
 import functools
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -21,8 +20,9 @@ from diffquant.interfaces import Image, Refreshable, Rendered, Scalar
 from diffquant.losses.base import LocalLoss
 from diffquant.schedules import value
 from diffquant.signal.windows import Tile, windows
+from diffquant.training.cuts import own_part, put, window_of
 from diffquant.training.plan import Plan, PlanError, State
-from diffquant.training.state import adam, filled, has_place, is_variable, moved, named, parts_of, restored
+from diffquant.training.state import adam, filled, has_place, moved, named, parts_of, restored
 
 
 class Answer(NamedTuple):
@@ -76,15 +76,15 @@ class Tiled:
             total += float(answer.total)
             for name, part in answer.parts.items():
                 parts[name] += float(part)
-            pending.append((_own(answer.local, tile), tile))
-            _put(self.means, _own(answer.moments.mu, tile), tile)
-            _put(self.squares, _own(answer.moments.nu, tile), tile)
+            pending.append((own_part(answer.local, tile), tile))
+            put(self.means, own_part(answer.moments.mu, tile), tile)
+            put(self.squares, own_part(answer.moments.nu, tile), tile)
             self.visits[number] = answer.moments.count
             # Written when no window to come holds them: all tiles answer to the picture before the step.
             while pending and _end(pending[0][1]) <= tile.top:
-                _put(self.local, *pending.pop(0))
+                put(self.local, *pending.pop(0))
         for old in pending:
-            _put(self.local, *old)
+            put(self.local, *old)
         scale = self._scale(numbers)
         self.shared, self.moments = _shared_step(self.shared, self.moments, slope, self.step, scale, plan=self.plan)
         self.step += 1
@@ -104,7 +104,7 @@ class Tiled:
 
     def _answer(self, number: int) -> Answer:
         tile = self.tiles[number]
-        cut = functools.partial(_window, tile=tile, size=self.size)
+        cut = functools.partial(window_of, tile=tile, size=self.size)
         here = np.s_[:, tile.top : tile.top + self.size[0], tile.left : tile.left + self.size[1]]
         moments = optax.ScaleByAdamState(jnp.int32(self.visits[number]), cut(self.means), cut(self.squares))
         return _answer(
@@ -160,48 +160,6 @@ def _area(tile: Tile) -> int:
 def _end(tile: Tile) -> int:
     """The row after its last."""
     return tile.top + tile.rows[1]
-
-
-def _cut(variable: Any, rows: slice, columns: slice) -> Any:
-    """The part of its value in these rows and columns of the picture: a view."""
-    where, array = variable.get_metadata(), variable[...]
-    index = [slice(None)] * array.ndim
-    for name, part in (("rows", rows), ("columns", columns)):
-        if name in where:
-            index[where[name]] = part
-    return array[tuple(index)]
-
-
-def _each(function: Callable[..., Any], *trees: Any) -> Any:
-    return jax.tree.map(function, *trees, is_leaf=is_variable)
-
-
-def _window(tree: Any, tile: Tile, size: tuple[int, int]) -> Any:
-    rows, columns = (slice(start, start + n) for start, n in zip((tile.top, tile.left), size, strict=True))
-    return _each(lambda variable: variable.replace(_cut(variable, rows, columns)), tree)
-
-
-def _own(window: Any, tile: Tile) -> Any:
-    """The tile's own part of a window: arrays on the host, without the rest of it."""
-
-    def own(variable: Any) -> Any:
-        held = variable.replace(np.asarray(variable[...]))
-        return held.replace(_cut(held, slice(*tile.rows), slice(*tile.columns)).copy())
-
-    return _each(own, window)
-
-
-def _put(tree: Any, own: Any, tile: Tile) -> None:
-    """Write the tile's own part into the picture's arrays."""
-    rows, columns = (
-        slice(start + a, start + b)
-        for start, (a, b) in zip((tile.top, tile.left), (tile.rows, tile.columns), strict=True)
-    )
-
-    def put(whole: Any, part: Any) -> None:
-        _cut(whole, rows, columns)[...] = part[...]
-
-    _each(put, tree, own)
 
 
 @functools.partial(jax.jit, static_argnames=("graph", "plan", "picture", "reach"))
