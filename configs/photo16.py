@@ -1,7 +1,7 @@
 """Our recipe for a photograph in 16 colours: exact descent under an eye's blur, then descent under two metrics as well.
 
 The preset `best`, spelled out to be changed: any other loss takes a line. See: even, fine grain without noise or bands;
-from two pixels' blur on it is hard to tell from the original. Cost: 30 s for 768x512 on 2 CPU cores.
+from two pixels' blur on it is hard to tell from the original. Cost: 50 s for 768x512 on 2 CPU cores.
 """
 
 from diffquant.assignment import Nearest
