@@ -17,9 +17,11 @@ from diffquant.losses import (
     BlurError,
     ExpectedImageError,
     ExpectedSquaredError,
+    Ssimulacra2,
     Variance,
 )
-from diffquant.losses.base import Loss, prepared
+from diffquant.losses.base import judged as judge
+from diffquant.losses.base import prepared
 from diffquant.pipelines.palette import Palette
 
 SHAPE = (12, 20)
@@ -81,14 +83,26 @@ def test_a_perfect_rendering_scores_zero_and_a_random_one_worse(loss):
 @each_loss
 def test_a_target_that_was_prepared_is_judged_as_it_is_itself(loss):
     target, rendered = picture(0), soft(*distribution(1))
-    (seen,) = prepared((loss,), target)
-    found = jax.jit(lambda rendered, seen: loss.judge(rendered, seen))(rendered, seen)
-    assert float(found) == pytest.approx(float(scored(loss, rendered, target)), rel=1e-6)
+    seen = prepared((loss,), target)
+    found = jax.jit(lambda rendered, seen: judge((loss,), rendered, seen))(rendered, seen)
+    assert float(found[0]) == pytest.approx(float(scored(loss, rendered, target)), rel=1e-6)
 
 
-def test_a_loss_that_judges_nothing_says_so():
-    with pytest.raises(NotImplementedError, match="Loss has neither __call__ nor judge"):
-        Loss()(certain(picture(0)), picture(0))
+class Doubled(Ssimulacra2):
+    def __call__(self, rendered, target):
+        return 2 * super().__call__(rendered, target)
+
+
+class FlatBlurError(BlurError):
+    def map(self, rendered, target, extent=None):
+        return jnp.full(target.shape[1:], 3.0)
+
+
+def test_a_loss_that_judges_otherwise_than_its_parent_is_prepared_for_that():
+    target, rendered, pair = picture(0), soft(*distribution(1)), (Doubled(), FlatBlurError())
+    double, flat = judge(pair, rendered, prepared(pair, target))
+    assert float(double) == pytest.approx(2 * float(scored(Ssimulacra2(), rendered, target)), rel=1e-5)
+    assert float(flat) == pytest.approx(3)
 
 
 @each_loss

@@ -17,7 +17,7 @@ from diffquant import color
 from diffquant.export import polish
 from diffquant.export.lattice import Grid
 from diffquant.interfaces import Image, Rendered, Scalar
-from diffquant.losses.base import Loss, prepared
+from diffquant.losses.base import Loss, judged, prepared
 from diffquant.losses.blur import BlurError
 from diffquant.schedules import value
 from diffquant.signal.filters import blur, gaussian_kernel
@@ -120,7 +120,7 @@ def _judge(
         rendered = Rendered(
             image=light, covariance=jnp.broadcast_to(nothing, (6, *index.shape)), entropy=nothing, bits=bits
         )
-        parts = jnp.stack([loss.judge(rendered, target) for loss, target in zip(losses, seen, strict=True)])
+        parts = judged(losses, rendered, seen)
         return jnp.vdot(weights, parts), parts
 
     return jax.value_and_grad(total, has_aux=True)(light)

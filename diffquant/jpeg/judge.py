@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, Int
 from diffquant.interfaces import Image, Rendered, Scalar
 from diffquant.jpeg.decoder import decode, linear_light
 from diffquant.jpeg.geometry import ZIGZAG, Geometry
-from diffquant.losses.base import Loss, prepared
+from diffquant.losses.base import Loss, judged, prepared
 
 NATURAL = np.argsort(ZIGZAG)  # place in zigzag order of each natural position
 
@@ -110,7 +110,7 @@ def _judge(
         nothing = jnp.zeros(image.shape[1:])
         covariance = jnp.broadcast_to(nothing[None], (6, *nothing.shape))
         rendered = Rendered(image=image, covariance=covariance, entropy=nothing, bits=bits)
-        parts = jnp.stack([loss.judge(rendered, target) for loss, target in zip(losses, seen, strict=True)])
+        parts = judged(losses, rendered, seen)
         return jnp.vdot(weights, parts), parts
 
     (loss, parts), (slopes, price) = jax.value_and_grad(total, argnums=(0, 1), has_aux=True)(coefficients, bits)

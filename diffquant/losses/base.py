@@ -33,9 +33,7 @@ class Loss:
 
     def judge(self, rendered: Rendered, prepared: Any) -> Scalar:
         """The loss, given what `prepare` made of the target."""
-        if type(self).__call__ is Loss.__call__:
-            raise NotImplementedError(f"{type(self).__name__} has neither __call__ nor judge")
-        return self(rendered, prepared)
+        raise NotImplementedError
 
     def reach(self) -> int | None:
         """How many pixels around it a pixel's share of the loss depends on; None: on the whole picture."""
@@ -44,8 +42,20 @@ class Loss:
 
 @functools.partial(jax.jit, static_argnums=0)
 def prepared(losses: tuple[Loss, ...], target: Image) -> tuple[Any, ...]:
-    """What each of the losses makes of the target."""
-    return tuple(loss.prepare(target) for loss in losses)
+    """What each of the losses makes of the target: for `judged`."""
+    return tuple(loss.prepare(target) if _prepares(loss) else target for loss in losses)
+
+
+def judged(losses: tuple[Loss, ...], rendered: Rendered, seen: tuple[Any, ...]) -> Float[Array, " n"]:
+    """Each of the losses, unweighted."""
+    pairs = zip(losses, seen, strict=True)
+    return jnp.stack([loss.judge(rendered, one) if _prepares(loss) else loss(rendered, one) for loss, one in pairs])
+
+
+def _prepares(loss: Loss) -> bool:
+    """Whether it judges by `judge`, and has not been given another `__call__` or `map` since by a class below."""
+    names = {"judge", "map", "__call__"}
+    return "judge" in vars(next(kind for kind in type(loss).__mro__ if names & vars(kind).keys()))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
