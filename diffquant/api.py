@@ -17,8 +17,8 @@ from diffquant.animation.clip import Clip, sources_from
 from diffquant.animation.report import ClipReport, report_of_file
 from diffquant.batch import compress_many
 from diffquant.config import Config
-from diffquant.export.files import open_atomically
 from diffquant.export.names import Dither
+from diffquant.files import open_atomically
 from diffquant.image import Color, Metadata, Picture, parse_color, read
 from diffquant.metrics import METRICS
 from diffquant.palette.files import read_palette

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from diffquant.export.files import write_atomically
+from diffquant.files import write_atomically
 from diffquant.interfaces import Pixels
 
 if TYPE_CHECKING:

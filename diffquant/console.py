@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import tyro
 
-from diffquant.export.files import write_atomically
+from diffquant.files import write_atomically
 from diffquant.image import ImageError, Picture
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from diffquant.console import INTERRUPTED, UsageError, complain, interruptible, progress, use_compilation_cache
-from diffquant.export.files import write_atomically
+from diffquant.files import write_atomically
 from diffquant.image import Picture
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from jax.sharding import Mesh
 from jaxtyping import UInt8
 
 from diffquant.config import Config
-from diffquant.export.files import write_atomically
+from diffquant.files import write_atomically
 from diffquant.image import Picture
 from diffquant.interfaces import Artifact, Image, Shareable
 from diffquant.memory.heap import trim

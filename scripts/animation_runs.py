@@ -21,7 +21,7 @@ from diffquant.animation.clip import Clip, Frame
 from diffquant.animation.report import Judge, decoded_frames
 from diffquant.animation.steady import Steady
 from diffquant.console import use_compilation_cache
-from diffquant.export.files import write_atomically
+from diffquant.files import write_atomically
 from diffquant.metrics import measure
 
 DEAR = 5e-5  # of `Steady.price`

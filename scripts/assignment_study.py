@@ -32,7 +32,7 @@ from diffquant.assignment import PixelSoftmax, TopK
 from diffquant.config import Config
 from diffquant.console import UsageError
 from diffquant.export.dither import Argmax, Polish
-from diffquant.export.files import write_atomically
+from diffquant.files import write_atomically
 from diffquant.image import ImageError, read
 from diffquant.interfaces import Refreshable
 from diffquant.metrics import METRICS, measure

@@ -27,7 +27,7 @@ from benchmarks import complete, say, status_of
 from tyro.conf import Positional, arg
 
 from diffquant.console import UsageError
-from diffquant.export.files import open_atomically
+from diffquant.files import open_atomically
 from diffquant.metrics import METRICS
 
 PROG = "benchmark_animation"

@@ -30,7 +30,7 @@ from jpeg_tables import CSV, OURS, Curves, Sizes, Table, curves_of, mean_curve, 
 
 from diffquant import presets
 from diffquant.console import UsageError
-from diffquant.export.files import write_atomically
+from diffquant.files import write_atomically
 from diffquant.image import read
 
 PROG = "benchmark_jpeg"

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import IO, Any, Generic, TypeVar
 
 from diffquant.console import UsageError
-from diffquant.export.files import write_atomically
+from diffquant.files import write_atomically
 
 Key = TypeVar("Key", bound=tuple[Any, ...])  # what a row is about
 

@@ -7,7 +7,7 @@ from benchmark_rows import Values
 
 from diffquant import runner
 from diffquant.config import Config
-from diffquant.export.files import write_atomically
+from diffquant.files import write_atomically
 from diffquant.image import Picture, read
 from diffquant.metrics import measure
 from diffquant.report import decode

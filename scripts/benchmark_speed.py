@@ -29,7 +29,7 @@ from speed_runs import CHUNK, SPECS, Assignment, Row, Task, Work, row_of
 from tyro.conf import arg
 
 from diffquant.console import UsageError
-from diffquant.export.files import write_atomically
+from diffquant.files import write_atomically
 from diffquant.presets import Preset
 
 PROG = "benchmark_speed"

@@ -17,7 +17,7 @@ from PIL import Image, ImageDraw, ImageFont
 from tyro.conf import Positional, UseAppendAction, arg
 
 from diffquant.console import UsageError, complain, parse
-from diffquant.export.files import write_atomically
+from diffquant.files import write_atomically
 from diffquant.image import ImageError, read
 
 PROG = "contact_sheet"

@@ -29,11 +29,11 @@ from diffquant import color
 from diffquant.console import UsageError, use_compilation_cache
 from diffquant.export.classical import Mask
 from diffquant.export.diffusion import diffuse
-from diffquant.export.files import write_atomically
 from diffquant.export.indexed import IndexedImage
 from diffquant.export.names import Kernel
 from diffquant.export.ordered import dither_ordered, mask_of
 from diffquant.export.riemersma import riemersma
+from diffquant.files import write_atomically
 from diffquant.image import ImageError, Picture, read
 from diffquant.metrics import METRICS, measure
 from diffquant.palette.initial import initial_palette

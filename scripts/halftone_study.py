@@ -31,7 +31,7 @@ from tyro.conf import Positional
 from diffquant import color
 from diffquant.config import Config
 from diffquant.console import INTERRUPTED, UsageError, complain, parse, use_compilation_cache
-from diffquant.export.files import write_atomically
+from diffquant.files import write_atomically
 from diffquant.image import ImageError, Picture, read
 from diffquant.losses import BlurError
 from diffquant.metrics import METRICS, measure

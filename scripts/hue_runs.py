@@ -13,7 +13,7 @@ from hue_measures import Codes, Hues, hues_of
 from PIL import Image
 
 from diffquant.console import use_compilation_cache
-from diffquant.export.files import write_atomically
+from diffquant.files import write_atomically
 from diffquant.image import read
 from diffquant.metrics import measure
 from diffquant.palette.chroma import chroma_weight

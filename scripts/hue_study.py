@@ -29,7 +29,7 @@ from PIL import Image, ImageDraw, ImageFont
 from tyro.conf import Positional, arg
 
 from diffquant.console import UsageError
-from diffquant.export.files import write_atomically
+from diffquant.files import write_atomically
 from diffquant.image import ImageError, read
 from diffquant.metrics import METRICS as KNOWN
 

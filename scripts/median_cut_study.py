@@ -31,7 +31,7 @@ from tyro.conf import Positional, arg
 
 from diffquant import color
 from diffquant.console import UsageError
-from diffquant.export.files import write_atomically
+from diffquant.files import write_atomically
 from diffquant.image import ImageError, read
 from diffquant.palette.histogram import histogram, oklab_from_colors
 from diffquant.palette.median_cut import HEURISTICS, steps

@@ -32,7 +32,7 @@ from processes import measured
 from tyro.conf import Positional
 
 from diffquant.console import UsageError
-from diffquant.export.files import write_atomically
+from diffquant.files import write_atomically
 from diffquant.image import ImageError, read
 from diffquant.memory.size import bytes_from
 

@@ -22,7 +22,7 @@ from quality_tables import OURS, Means, columns, heading, means_of, means_table,
 from tyro.conf import Positional, arg
 
 from diffquant.console import UsageError
-from diffquant.export.files import write_atomically
+from diffquant.files import write_atomically
 from diffquant.metrics import METRICS
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from diffquant.config import Config
 from diffquant.console import INTERRUPTED, UsageError, complain, parse, run, use_compilation_cache
-from diffquant.export.files import write_atomically
+from diffquant.files import write_atomically
 from diffquant.image import read
 
 PROG = "reproduce_article.py"

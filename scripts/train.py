@@ -42,7 +42,7 @@ from diffquant.console import (
     use_compilation_cache,
 )
 from diffquant.decoding import format_of
-from diffquant.export.files import write_atomically
+from diffquant.files import write_atomically
 from diffquant.image import ImageError, Picture, parse_color, read
 
 if TYPE_CHECKING:

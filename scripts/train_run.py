@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from train_hosts import Asked, Lone
 
 from diffquant.console import UsageError
-from diffquant.export.files import write_atomically
+from diffquant.files import write_atomically
 
 if TYPE_CHECKING:
     from diffquant.runner import Stage

@@ -10,7 +10,7 @@ import diffquant
 
 # From the ground up. Training stands above all that knows of palettes: it works for any codec.
 ORDER = [
-    *("icc", "exif", "decoding", "color", "image"),
+    *("files", "icc", "exif", "decoding", "color", "image"),
     *("interfaces", "schedules", "signal", "losses", "training", "jpeg"),
     *("metrics", "report"),
     *("palette", "assignment", "export", "pipelines"),

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import strategies as st
 from PIL import Image
 
-from diffquant.export.files import write_atomically
 from diffquant.export.indexed import IndexedImage
+from diffquant.files import write_atomically
 
 
 @st.composite

@@ -12,8 +12,8 @@ from tyro.conf import Positional, arg
 from diffquant.animation.clip import Clip, sources_from
 from diffquant.arguments import check_seed, color_from
 from diffquant.console import INTERRUPTED, UsageError, interruptible, progress, rows, use_compilation_cache
-from diffquant.export.files import open_atomically
 from diffquant.export.names import FrameDither
+from diffquant.files import open_atomically
 
 if TYPE_CHECKING:
     from diffquant.animation.animate import Animation

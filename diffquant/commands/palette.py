@@ -12,7 +12,7 @@ from tyro.conf import Positional, arg
 
 from diffquant.arguments import color_from
 from diffquant.console import UsageError
-from diffquant.export.files import write_atomically
+from diffquant.files import write_atomically
 from diffquant.image import HEAD, read
 from diffquant.palette.files import (
     MOST_COLORS,
