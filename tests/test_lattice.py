@@ -41,7 +41,7 @@ def sizes(grid):
 
 @functools.cache
 def gathered(grid):
-    return each_phase(lambda _, bands, window: gather(window, bands, grid), grid)
+    return each_phase(lambda _, bands, window: jnp.stack([gather(plane, bands, grid) for plane in window]), grid)
 
 
 @functools.cache

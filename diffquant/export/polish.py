@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int
 
 from diffquant import color
@@ -93,6 +94,23 @@ def _weigh(metric: Float[Array, "6 H W"], error: Float[Array, "3 H W"]) -> Float
     return jnp.stack(color.apply_symmetric(metric, error))
 
 
+def _gathered(scale: Scale, error: Float[Array, "3 H W"], at: tuple[Array, Array], grid: Grid) -> Float[Array, "3 m n"]:
+    """The blur of the weighed error at the sites of a phase only.
+
+    A loop over planes: written as a stack of three, XLA makes of the windows something that it cannot vectorise
+    (measured on a CPU: 37 to 41 ms a sweep and scale instead of 9 to 25).
+    """
+    bands, size = (scale.rows[at[0]], scale.columns[at[1]]), grid.windowed
+
+    def plane(row: Int[Array, "3"]) -> Float[Array, "m n"]:
+        metric = [jax.lax.dynamic_slice(scale.metric, (row[c], *at), (1, *size))[0] for c in range(3)]
+        shown = [jax.lax.dynamic_slice(error[c], at, size) for c in range(3)]
+        weighed = metric[0] * shown[0] + metric[1] * shown[1] + metric[2] * shown[2]
+        return gather(weighed, bands, grid)
+
+    return jax.lax.map(plane, np.array(color.ROWS_OF_UPPER))
+
+
 def _best(
     linear: Float[Array, "3 m n"],
     curvature: Float[Array, "6 m n"],
@@ -146,8 +164,7 @@ def sweep(
         light = jnp.moveaxis(palette[old], -1, 0)
         pull = _weigh(problem.curvature[at], light) + pulled[at]
         for scale, error in zip(problem.scales, errors, strict=True):
-            weighed = _weigh(grid.window(scale.metric, at), grid.window(error, at))
-            pull -= gather(weighed, (scale.rows[at[0]], scale.columns[at[1]]), grid)
+            pull -= _gathered(scale, error, at, grid)
         kept = None if hold is None else (had[at], price[at])
         new = _best(-2 * pull, problem.curvature[at] + local[at], palette, kept)
         moves = jnp.moveaxis(palette[new], -1, 0) - light
