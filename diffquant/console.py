@@ -5,11 +5,13 @@ JAX is imported when a run starts, so that mistakes are answered at once.
 """
 
 import contextlib
+import importlib
 import io
 import itertools
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -71,6 +73,7 @@ def run(picture: Picture, config: "Config", *, started: float) -> tuple["Result"
     """The result, and whether it was cut short. A first Ctrl-C ends the run with the best so far, a second at once."""
     from diffquant.runner import finish
 
+    threading.Thread(target=importlib.import_module, args=("scipy.fft",), daemon=True).start()  # metrics will use it
     with interruptible() as interrupted:
         artifact = _run(picture, config, interrupted)
         return finish(picture, artifact, started=started, names=config.pipeline.figures), bool(interrupted)

@@ -6,7 +6,6 @@ is larger than the image.
 """
 
 import numpy as np
-import scipy.fft
 from jaxtyping import Float
 
 
@@ -26,6 +25,8 @@ def gains_of(taps: Float[np.ndarray, "taps"], h: int, w: int) -> Float[np.ndarra
 
 def filtered(plane: Float[np.ndarray, "h w"], gains: Float[np.ndarray, "h w"]) -> Float[np.ndarray, "h w"]:
     """The plane with each cosine frequency multiplied by its gain, in the plane's precision."""
+    import scipy.fft  # here, because it takes as long as two metrics: the command line reads it while XLA works
+
     spectrum = scipy.fft.dctn(plane)
     spectrum *= gains
     return scipy.fft.idctn(spectrum, overwrite_x=True)
