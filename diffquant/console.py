@@ -133,6 +133,7 @@ def use_compilation_cache() -> None:
     import jax
     import platformdirs
 
+    from diffquant import programs
     from diffquant.memory.heap import keep_heap_small
 
     keep_heap_small()
@@ -141,6 +142,8 @@ def use_compilation_cache() -> None:
         jax.config.update("jax_compilation_cache_dir", platformdirs.user_cache_dir("diffquant", appauthor=False))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+    place, used = jax.config.jax_compilation_cache_dir, jax.config.jax_enable_compilation_cache  # type: ignore[attr-defined]
+    programs.keep_in(Path(place) / "traced" if used and place and "://" not in place else None)
 
 
 def table(path: Path, report: "Report") -> None:

@@ -11,7 +11,7 @@ import diffquant
 # From the ground up. Training stands above all that knows of palettes: it works for any codec.
 ORDER = [
     *("files", "icc", "exif", "decoding", "color", "image"),
-    *("interfaces", "schedules", "signal", "losses", "training", "jpeg"),
+    *("programs", "interfaces", "schedules", "signal", "losses", "training", "jpeg"),
     *("metrics", "report"),
     *("palette", "assignment", "export", "pipelines"),
     *("config", "presets", "memory", "checkpoints", "runner", "batch", "animation", "draw", "api"),

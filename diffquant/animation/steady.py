@@ -10,7 +10,6 @@ still, e - e' is the change of the picture itself: grain stays where it is until
 """
 
 import dataclasses
-import functools
 from typing import NamedTuple
 
 import jax
@@ -24,6 +23,7 @@ from diffquant.export import polish
 from diffquant.export.lattice import LATTICE, Grid
 from diffquant.interfaces import Image, Scalar
 from diffquant.losses.blur import BlurError
+from diffquant.programs import traced_once
 from diffquant.signal.filters import blur, gaussian_kernel
 
 FIRST = 4  # times as many sweeps for the first frame, which has no other to start from
@@ -100,7 +100,7 @@ class Follower:
         return np.asarray(state.entries).astype(np.uint8)
 
 
-@functools.partial(jax.jit, static_argnames=("eye", "grid", "steady"))
+@traced_once(static=("eye", "grid", "steady"))
 def follow(
     before: State,
     target: Image,

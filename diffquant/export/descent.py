@@ -7,7 +7,6 @@ brought: (g + g').d / 2. Where the loss is quadratic along the way (the trapezoi
 the pixels is the change of the loss. Pixels that brought nothing go back, and are more cautious next time.
 """
 
-import functools
 from collections.abc import Iterator
 
 import jax
@@ -22,6 +21,7 @@ from diffquant.export.lattice import Grid
 from diffquant.export.proposals import MORE, REACH, accept, propose, remember
 from diffquant.interfaces import Image
 from diffquant.losses.blur import BlurError
+from diffquant.programs import traced_once
 
 FARTHEST_REACH = 16  # pixels
 WINDOW = 4  # rounds between two looks at the loss itself, each followed by a step of the palette
@@ -136,7 +136,7 @@ def _palette_slope(index: Index, slope: Image, colors: Colors) -> Colors:
     return polish.by_entry(slope, index, len(colors))
 
 
-@functools.partial(jax.jit, static_argnames=("eye", "grid"))
+@traced_once(static=("eye", "grid"))
 def _palette_way(
     index: Index, slope: Colors, free: Float[Array, " k"], quadratic: polish.Quadratic, eye: BlurError, grid: Grid
 ) -> Colors:

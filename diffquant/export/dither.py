@@ -23,6 +23,7 @@ from diffquant.losses.base import Loss
 from diffquant.losses.blur import BlurError
 from diffquant.palette.learned import LearnedPalette
 from diffquant.palette.sample import sample
+from diffquant.programs import traced_once
 from diffquant.signal.blue_noise import threshold_mask
 
 FEWEST, SAMPLE = 1 << 18, 1 << 20  # pixels on which the palette of a picture in tiles is re-fitted: about a tile's
@@ -237,7 +238,7 @@ def _rounded(colors: Float[Array, "k 3"]) -> Float[Array, "k 3"]:
     return jnp.asarray(color.linear_from_srgb8(color.srgb8_from_linear(np.asarray(colors))))
 
 
-@functools.partial(jax.jit, static_argnums=(3, 4))
+@traced_once(static=("eye", "grid"))
 def _prepare(
     target: Image, index: Int[Array, "h w"], colors: Float[Array, "k 3"], eye: BlurError, grid: Grid
 ) -> polish.Quadratic:
@@ -254,7 +255,7 @@ def _join(indices: Int[Array, "p p m n"], grid: Grid) -> Int[Array, "h w"]:
     return grid.join(indices[:, :, None])[0]
 
 
-@functools.partial(jax.jit, static_argnums=(7, 8))
+@traced_once(static=("eye", "grid"))
 def _sweep(
     indices: Int[Array, "p p m n"],
     colors: Float[Array, "k 3"],

@@ -19,6 +19,7 @@ from diffquant.export.lattice import Grid
 from diffquant.interfaces import Image, Rendered, Scalar
 from diffquant.losses.base import Loss, judged, prepared
 from diffquant.losses.blur import BlurError
+from diffquant.programs import traced_once
 from diffquant.schedules import value
 from diffquant.signal.filters import blur, gaussian_kernel
 
@@ -107,7 +108,7 @@ def _light(index: Index, colors: Colors) -> Image:
     return jnp.moveaxis(colors[index], -1, 0)
 
 
-@functools.partial(jax.jit, static_argnames="losses")
+@traced_once(static=("losses",))
 def _judge(
     light: Image, index: Index, colors: Colors, seen: tuple[Any, ...], weights: Float[Array, " n"], losses: Weighted
 ) -> tuple[tuple[Scalar, Float[Array, " n"]], Image]:
@@ -126,7 +127,7 @@ def _judge(
     return jax.value_and_grad(total, has_aux=True)(light)
 
 
-@functools.partial(jax.jit, static_argnames="axis")
+@traced_once(static=("axis",))
 def _probe(index: Index, colors: Colors, axis: int, key: jax.Array) -> tuple[Image, Image]:
     """The picture, and the same with a random sign times PROBE added to every pixel along one axis of OkLab."""
     light = jnp.moveaxis(colors[index], -1, 0)
@@ -140,7 +141,7 @@ def _secant(answer: Image, move: Image) -> Float[Array, "h w"]:
     return jnp.maximum(blur(jnp.sum(answer * move, axis=0)[None] / PROBE**2, NEAR)[0], 0.0)
 
 
-@jax.jit
+@traced_once()
 def _form(index: Index, colors: Colors, axes: Float[Array, "3 h w"]) -> Float[Array, "6 h w"]:
     """J^T diag(axes) J, J = d OkLab / d light: upper triangle."""
     jacobian = jax.vmap(jax.jacfwd(lambda light: jnp.stack(color.oklab_planes(light))))(colors)

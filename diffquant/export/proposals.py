@@ -1,6 +1,5 @@
 """What pixels do in a round of descent: which of them change at once, which of the changes stay, what is remembered."""
 
-import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -11,12 +10,13 @@ from jaxtyping import Array, Bool, Float, Int
 from diffquant import color
 from diffquant.export.judged import Colors, Index
 from diffquant.interfaces import Image
+from diffquant.programs import traced_once
 
 REACH = 2  # pixels: only one of so near ones changes in a round
 LEAST_CAUTION, MORE, LESS = 0.5, 3.0, 0.7  # factor of a pixel's curvature, changed by failure and success
 
 
-@functools.partial(jax.jit, static_argnames="reach")
+@traced_once(static=("reach",))
 def propose(
     index: Index,
     colors: Colors,

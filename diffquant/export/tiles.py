@@ -4,7 +4,6 @@ A tile lies in a window with a halo as wide as the blurred errors reach. In the 
 another tile's. So every choice is made knowing what really is around it, and there are no seams.
 """
 
-import functools
 from collections.abc import Iterator, Sequence
 
 import jax
@@ -16,6 +15,7 @@ from diffquant.export import conjugate, polish
 from diffquant.export.lattice import LATTICE, Grid
 from diffquant.interfaces import Image
 from diffquant.losses.blur import BlurError
+from diffquant.programs import traced_once
 from diffquant.signal.windows import Tile, windows
 
 SMALLEST = 64  # pixels of a tile's side
@@ -55,7 +55,7 @@ def sweep(
         yield done / len(tiles)
 
 
-@functools.partial(jax.jit, static_argnums=(7, 8))
+@traced_once(static=("eye", "grid"))
 def _sweep(
     index: Integer[Array, "h w"],
     first: Integer[Array, "h w"],
@@ -139,7 +139,7 @@ def place(tile: Tile, size: tuple[int, int]) -> tuple[tuple[slice, slice], Bool[
     return np.s_[tile.top : tile.top + size[0], tile.left : tile.left + size[1]], own
 
 
-@functools.partial(jax.jit, static_argnums=(7, 8))
+@traced_once(static=("eye", "grid"))
 def _bend(
     index: Integer[Array, "h w"],
     first: Integer[Array, "h w"],

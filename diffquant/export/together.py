@@ -21,6 +21,7 @@ from diffquant.assignment.nearest import nearest
 from diffquant.export import polish
 from diffquant.export.lattice import LATTICE, Grid
 from diffquant.losses.blur import BlurError
+from diffquant.programs import traced_once
 from diffquant.signal.filters import Extent
 from diffquant.training.mesh import over_pictures
 
@@ -152,7 +153,7 @@ def _as_written(colors: Float32[np.ndarray, "b k 3"]) -> Float32[np.ndarray, "b 
     return color.linear_from_srgb8(color.srgb8_from_linear(colors))
 
 
-@functools.partial(jax.jit, static_argnums=(4, 5))
+@traced_once(static=("eye", "grid"))
 def _begin(
     targets: Float[Array, "b 3 h w"],
     oklab: Float[Array, "b k 3"],
@@ -169,7 +170,7 @@ def _begin(
     return _each(begin)(targets, oklab, colors, extents)
 
 
-@functools.partial(jax.jit, static_argnums=(8, 9))
+@traced_once(static=("eye", "grid"))
 def _sweep(
     indices: Int[Array, "b p p m n"],
     colors: Float[Array, "b k 3"],

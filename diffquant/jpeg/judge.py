@@ -14,6 +14,7 @@ from diffquant.interfaces import Image, Rendered, Scalar
 from diffquant.jpeg.decoder import decode, linear_light
 from diffquant.jpeg.geometry import ZIGZAG, Geometry
 from diffquant.losses.base import Loss, judged, prepared
+from diffquant.programs import traced_once
 
 NATURAL = np.argsort(ZIGZAG)  # place in zigzag order of each natural position
 
@@ -93,7 +94,7 @@ class Problem:
         return _judge(coefficients, np.float32(bits), self.prepared, self.weights, matrix, self.losses, self.geometry)
 
 
-@functools.partial(jax.jit, static_argnames=("losses", "geometry"))
+@traced_once(static=("losses", "geometry"))
 def _judge(
     coefficients: tuple[Float[Array, "_ _ 8 8"], ...],
     bits: Scalar,

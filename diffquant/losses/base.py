@@ -1,14 +1,13 @@
 """What every loss is."""
 
 import dataclasses
-import functools
 from typing import Any, ClassVar
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from diffquant.interfaces import Image, Rendered, Scalar
+from diffquant.programs import traced_once
 from diffquant.schedules import Schedule
 from diffquant.signal.filters import Extent
 
@@ -40,7 +39,7 @@ class Loss:
         return None
 
 
-@functools.partial(jax.jit, static_argnums=0)
+@traced_once(static=("losses",))
 def prepared(losses: tuple[Loss, ...], target: Image) -> tuple[Any, ...]:
     """What each of the losses makes of the target: for `judged`."""
     return tuple(loss.prepare(target) if _prepares(loss) else target for loss in losses)
