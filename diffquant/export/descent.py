@@ -18,7 +18,7 @@ from diffquant import color
 from diffquant.export import polish
 from diffquant.export.judged import Colors, Found, Index, Problem, curvature_of
 from diffquant.export.lattice import Grid
-from diffquant.export.proposals import MORE, REACH, accept, propose, remember
+from diffquant.export.proposals import REACH, accept, propose, remember
 from diffquant.interfaces import Image
 from diffquant.losses.blur import BlurError
 from diffquant.programs import traced_once
@@ -26,8 +26,9 @@ from diffquant.programs import traced_once
 FARTHEST_REACH = 16  # pixels
 WINDOW = 4  # rounds between two looks at the loss itself, each followed by a step of the palette
 FRESH = 3  # windows between two measurements of the curvature
-BOLD = 0.2  # factor of the curvature while pixels settle: try what might help
-CAUTION = 1.0  # factor of a pixel's curvature at first
+CAUTION, DOUBT, TRUST = 1.0, 2.0, 0.7  # factor of a pixel's curvature, at least; its change by windows that fail, help
+SHY, BOLD = 3.0, 0.2  # factor while pixels settle: at first what is sure to help, at the end whatever might
+SHYER, BOLDER = 1.3, 0.85  # its change by rounds that fail, and by others
 TRIES = 4  # entries that a pixel remembers to have tried
 TRIAL, FARTHEST = 0.002, 10.0  # light: the palette's trial step; trial steps in one
 
@@ -49,9 +50,9 @@ def descend(
             curvature = curvature_of(best, problem, jax.random.fold_in(key, done))
         found, caution, proposed = _window(best, problem, curvature, caution)
         if found.loss < best.loss:
-            best = found
+            best, caution = found, jnp.maximum(TRUST * caution, CAUTION)
         else:
-            caution = caution * MORE
+            caution = DOUBT * caution
         if problem.quadratic is not None:
             best = _moved(best, problem, problem.quadratic)
         yield (done + 1) * WINDOW / (moving * WINDOW + settling), best.colors, best.index
@@ -67,26 +68,36 @@ def _settle(
 ) -> Iterator[tuple[float, Index]]:
     """Until every pixel has tried its TRIES most promising other entries, or for so many rounds: share, indices.
 
-    The slope is that of the picture as it is, in every round. What failed is not tried again until a pixel near it has
-    changed. Where changes far away matter, or a pixel has more than TRIES other entries, one may still help.
+    The slope is that of the picture as it is, in every round. Changes that each seem to help may not do so together:
+    after such a round pixels are proposed more cautiously, after others more boldly. What failed is not tried again
+    until a pixel near it has changed. Where changes far away matter, or a pixel has more than TRIES other entries, one
+    may still help.
     """
     tried = jnp.full((TRIES, *best.index.shape), -1, jnp.int32)
-    caution, waiting = jnp.full(best.index.shape, BOLD), jnp.zeros(best.index.shape, bool) | problem.held
-    curvature, reach = curvature_of(best, problem, key), REACH
+    waiting = jnp.zeros(best.index.shape, bool) | problem.held
+    curvature, factor, reach = curvature_of(best, problem, key), SHY, REACH
     for done in range(1, rounds + 1):
+        caution = jnp.full(best.index.shape, factor)
         proposed, chosen = propose(best.index, best.colors, best.slope, curvature, caution, waiting, tried, reach)
         all_taken = problem.at(proposed, best.colors)
         index, _, _ = accept(best.index, proposed, best.colors, best.slope, all_taken.slope, chosen, caution)
         found = min(problem.at(index, best.colors), all_taken, key=lambda candidate: candidate.loss)
-        kept = found.index != best.index
         helped = found.loss < best.loss
+        kept = (found.index if helped else index) != best.index
+        failed = chosen & ~kept
+        if not helped and not jnp.any(failed):  # each seemed to help, but all together did not
+            failed = chosen
         best = found if helped else best
-        tried = remember(tried, proposed, chosen & ~kept if helped else chosen, kept & helped)
+        tried = remember(tried, proposed, failed, kept & helped)
         yield done / rounds, best.index
-        if int(jnp.sum(chosen)) <= tolerance * problem.changing:
+        few = int(jnp.sum(chosen)) <= tolerance * problem.changing
+        if few and factor <= BOLD:
             if reach >= FARTHEST_REACH:
                 return
             reach, tried = 2 * reach, jnp.full_like(tried, -1)  # they may have been in each other's way
+            factor = 0.0  # all that may help if the loss is convex
+        elif factor > 0:
+            factor = max(factor * (BOLDER if helped or few else SHYER), BOLD)
 
 
 def _as_written(colors: Colors) -> Float[np.ndarray, "k 3"]:
