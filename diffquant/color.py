@@ -40,7 +40,9 @@ XYB_OFFSETS = (0.42, 0.01 - OPSIN_BIAS ** (1 / 3), 0.55)
 LINEAR_FROM_LMS = np.linalg.inv(LMS_FROM_LINEAR)
 ROOTS_FROM_OKLAB = np.linalg.inv(OKLAB_FROM_ROOTS)
 UPPER = ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2))  # order of a symmetric matrix's six entries
-ROWS_OF_UPPER = ((0, 1, 2), (1, 3, 4), (2, 4, 5))  # where in that order the entries of each row stand
+ROWS_OF_UPPER = tuple(  # where in that order the entries of each row stand
+    tuple(UPPER.index((min(i, j), max(i, j))) for j in range(3)) for i in range(3)
+)
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, of gamma-encoded R'G'B'
 
 

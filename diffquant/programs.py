@@ -95,27 +95,27 @@ class _Program:
 
     def __init__(self, function: Callable[..., Any], static: tuple[str, ...]) -> None:
         self._function, self._static = function, static
-        self.compiled = jax.jit(function, static_argnames=static)
+        self._plain = jax.jit(function, static_argnames=static)
         self._signature = inspect.signature(function)
         self._known: dict[Hashable, _Exported | None] = {}
 
     def __call__(self, *arguments: Any, **named: Any) -> Any:
         if _folder is None:
-            return self.compiled(*arguments, **named)
+            return self._plain(*arguments, **named)
         bound = self._signature.bind(*arguments, **named)
         bound.apply_defaults()
         dynamic = {name: value for name, value in bound.arguments.items() if name not in self._static}
         static = {name: bound.arguments[name] for name in self._static}
         leaves, tree = jax.tree.flatten(dynamic)
         if any(isinstance(leaf, jax.core.Tracer) for leaf in leaves):
-            return self.compiled(*arguments, **named)
+            return self._plain(*arguments, **named)
         kinds = tuple((aval.shape, str(aval.dtype), aval.weak_type) for aval in map(jax.typeof, leaves))
         key = (_folder, tuple(static.values()), tree, kinds)
         if key not in self._known:
             self._known[key] = self._found(_folder, static, tree, kinds, leaves)
         found = self._known[key]
         if found is None:
-            return self.compiled(*arguments, **named)
+            return self._plain(*arguments, **named)
         return jax.tree.map(found.run(*leaves).__getitem__, found.results)
 
     def _found(
